@@ -1,0 +1,1 @@
+//! Rules: from a change to events.

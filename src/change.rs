@@ -1,0 +1,178 @@
+//! The row change: what the listener reads from the change log and hands to the catalog.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::position::Position;
+
+/// One row inserted, updated or deleted, or one table truncated, by a committed transaction.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Position in the change log; grows with the order in which one row's changes were made.
+    pub id: i64,
+    /// The writing transaction (64 bits, never reused).
+    pub xid: u64,
+    /// When the row was written, by the database's clock.
+    pub at: DateTime<Utc>,
+    pub table: TableName,
+    pub op: Op,
+    /// The row before: present for updates and deletes.
+    pub old: Option<Row>,
+    /// The row after: present for inserts and updates.
+    pub new: Option<Row>,
+    /// Who did it, where the application says so with `set_config('rowcast.actor', …)`.
+    pub actor: Option<String>,
+}
+
+impl Change {
+    /// The row that the change is about: as it is now, or as it was when it was deleted.
+    pub fn row(&self) -> Option<&Row> {
+        self.new.as_ref().or(self.old.as_ref())
+    }
+
+    /// The columns whose values differ between the row before and after, in alphabetical order.
+    /// For an insert or a delete, every column that the row has.
+    pub fn changed_columns(&self) -> Vec<&str> {
+        match (&self.old, &self.new) {
+            (Some(old), Some(new)) => new
+                .columns()
+                .filter(|(name, value)| old.get(name).is_none_or(|before| before.get() != value.get()))
+                .map(|(name, _)| name)
+                .collect(),
+            (Some(row), None) | (None, Some(row)) => row.columns().map(|(name, _)| name).collect(),
+            (None, None) => Vec::new(),
+        }
+    }
+}
+
+/// What happened to the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl Op {
+    /// As Postgres spells it, and as the envelope's `metadata.op` carries it.
+    pub fn as_sql(self) -> &'static str {
+        match self {
+            Op::Insert => "INSERT",
+            Op::Update => "UPDATE",
+            Op::Delete => "DELETE",
+            Op::Truncate => "TRUNCATE",
+        }
+    }
+}
+
+/// A table's schema and name as the catalogs of Postgres hold them, unquoted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TableName {
+    pub schema: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl TableName {
+    pub fn new(schema: &str, name: &str) -> Self {
+        Self { schema: schema.into(), name: name.into() }
+    }
+}
+
+/// `products` for the schema `public`, `shop.products` for others.
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.schema {
+            "public" => f.write_str(&self.name),
+            schema => write!(f, "{schema}.{}", self.name),
+        }
+    }
+}
+
+/// A row's captured columns, each as the JSON that a frontend receives: `numeric` as a string with every digit kept,
+/// times as ISO 8601 in UTC, integers as numbers, `jsonb` as it is.
+///
+/// The values stay text: what no rule looks into is passed on without being parsed.
+#[derive(Debug, Clone, Default)]
+pub struct Row(BTreeMap<Box<str>, Box<RawValue>>);
+
+impl Row {
+    pub fn get(&self, column: &str) -> Option<&RawValue> {
+        self.0.get(column).map(Box::as_ref)
+    }
+
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl FromIterator<(Box<str>, Box<RawValue>)> for Row {
+    fn from_iter<T: IntoIterator<Item = (Box<str>, Box<RawValue>)>>(columns: T) -> Self {
+        Self(columns.into_iter().collect())
+    }
+}
+
+/// The changes of one sweep, or of one page of a large one, in the order of their ids.
+#[derive(Debug)]
+pub struct Page {
+    pub changes: Vec<Change>,
+    /// Where a client stands that has seen everything up to the end of this sweep.
+    pub position: Position,
+    /// The watched tables as they are now.
+    pub tables: Arc<Tables>,
+}
+
+/// The tables of the database that a rule may name: those that are watched, with their columns.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tables(BTreeMap<TableName, Table>);
+
+/// A watched table.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Table {
+    /// Captured columns: those named at `watch --exclude` are not among them.
+    pub columns: BTreeMap<Box<str>, Column>,
+    /// Whether its capture triggers are there and enabled.
+    pub captured: bool,
+}
+
+/// A column's type, as far as it matters to a rule or a frontend.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub kind: Kind,
+    pub nullable: bool,
+    /// The type as Postgres spells it: `numeric(10,2)`, `text[]`.
+    pub sql_type: String,
+}
+
+/// How a column's value is written for a frontend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `numeric`, `money`: a string with every digit.
+    Decimal,
+    /// An array of `numeric`: strings.
+    DecimalArray,
+    /// `timestamp` (taken as UTC, as Prisma writes it) and `timestamptz`: ISO 8601 with `Z`.
+    Timestamp,
+    /// Everything else: the JSON that Postgres makes of it.
+    Plain,
+}
+
+impl Tables {
+    pub fn get(&self, name: &TableName) -> Option<&Table> {
+        self.0.get(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&TableName, &Table)> {
+        self.0.iter()
+    }
+}
+
+impl FromIterator<(TableName, Table)> for Tables {
+    fn from_iter<T: IntoIterator<Item = (TableName, Table)>>(tables: T) -> Self {
+        Self(tables.into_iter().collect())
+    }
+}
