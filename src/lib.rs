@@ -14,6 +14,9 @@
 #![forbid(unsafe_code)]
 
 pub mod catalog;
+pub mod readiness;
+pub mod metrics;
+pub mod capture;
 pub mod change;
 pub mod event;
 pub mod gateway;

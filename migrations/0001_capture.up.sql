@@ -1,0 +1,321 @@
+-- rowcast 0001: the change log, its doorbell and its cursor.
+--
+-- Everything lives in the schema rowcast; no table of the application is touched here (0002 does that).
+-- Run by `rowcast migrate`, or by hand:  psql -v ON_ERROR_STOP=1 -f migrations/0001_capture.up.sql
+-- Needs: CREATE on the database. Locks: none on tables that exist already.
+
+begin;
+set local lock_timeout = '2s';
+set local statement_timeout = '30s';
+set local client_min_messages = warning;
+
+create schema if not exists rowcast;
+revoke all on schema rowcast from public;
+
+create table if not exists rowcast.migration (
+  version    integer primary key,
+  name       text not null,
+  applied_at timestamptz not null default now(),
+  applied_by text not null default current_user
+);
+comment on table rowcast.migration is 'Which files of migrations/ have been applied; each file records itself.';
+
+-- The truth about what happened: one row for each row that a committed transaction inserted, updated or deleted, and
+-- one for each TRUNCATE. It has no unique index, so that not even a sequence that was set back can fail a writer.
+--
+-- Three slots take turns: writers fill one, and rowcast.rotate() truncates those that are past the retention. Space
+-- comes back at once and the table never bloats.
+create table rowcast.change (
+  id         bigint not null,       -- grows with the order of one row's changes: the row's lock orders its writers
+  xid        xid8 not null,         -- the writing transaction; a sweep asks for those that its snapshot did not see
+  slot       smallint not null,
+  op         "char" not null,       -- I, U, D, T
+  at         timestamptz not null,  -- when the row was written
+  schema     text not null,
+  "table"    text not null,
+  old        json,                  -- the row before (U, D), without excluded columns
+  new        json,                  -- the row after (I, U)
+  actor      text                   -- the setting rowcast.actor, where the application makes use of it
+) partition by list (slot);
+comment on table rowcast.change is 'The change log. Written by capture triggers, swept by the rowcast service.';
+
+create table rowcast.change_0 partition of rowcast.change for values in (0);
+create table rowcast.change_1 partition of rowcast.change for values in (1);
+create table rowcast.change_2 partition of rowcast.change for values in (2);
+create index change_by_xid on rowcast.change (xid);
+create index change_by_id on rowcast.change (id);
+
+-- CACHE 1: the order of a row's changes rests on it.
+create sequence rowcast.change_id as bigint cache 1;
+-- The slot that writers fill. A sequence, since its value is seen at once, by every snapshot, and costs no lock.
+create sequence rowcast.slot as smallint minvalue 0 maxvalue 2 start 0;
+select setval('rowcast.slot', 0);
+-- How many times capture had to let a change go, to spare the application's statement.
+create sequence rowcast.loss as bigint;
+
+-- How far the service has swept. One row.
+create table rowcast.cursor (
+  only_row          boolean primary key default true check (only_row),
+  system_identifier text not null,             -- of the cluster that the snapshots belong to
+  snapshot          pg_snapshot not null,      -- everything that it sees has been swept
+  target            pg_snapshot,               -- while a large sweep is paged: the snapshot that it works towards,
+  page_id           bigint,                    -- and the last id of it that has been swept
+  loss              bigint not null default 0, -- the value of rowcast.loss that clients were told about
+  horizon           xid8 not null,             -- changes of transactions below it may have been truncated
+  generation        bigint not null default 0, -- grows with each new holder of the lease; fences off former holders
+  saved_at          timestamptz not null default now(),
+  check ((target is null) = (page_id is null))
+) with (fillfactor = 50);
+comment on table rowcast.cursor is 'How far the change log has been swept; one row.';
+
+insert into rowcast.cursor (system_identifier, snapshot, horizon)
+select system_identifier::text, pg_current_snapshot(), pg_snapshot_xmin(pg_current_snapshot())
+from pg_control_system();
+
+-- Changes on which a rule failed: the change, the rule and the error.
+create table rowcast.dead_letter (
+  id        bigint generated always as identity primary key,
+  change_id bigint not null,
+  rule      text not null,
+  error     text not null,
+  change    jsonb not null,
+  at        timestamptz not null default now(),
+  unique (change_id, rule)
+);
+comment on table rowcast.dead_letter is 'Changes that a rule of the catalog failed on.';
+
+-- The capture trigger's function.
+--
+-- It names no column of the table that it is on, so the application may alter its tables freely.
+--
+-- It never fails the application's statement: all that can fail is done inside the block, and what happens there
+-- writes nothing. So the block's subtransaction takes no transaction id (an id for each captured statement would, past
+-- 64 in a transaction, slow everybody's snapshots), and a failure in it is counted in rowcast.loss and let go. The
+-- INSERT of no rows checks that the log and its columns are there and may be written, and its lock keeps them so until
+-- the transaction ends; the INSERT behind the block then has nothing left that could fail.
+--
+-- The doorbell: while the listener dozes it holds the lock (1919907683, 1) exclusively, so that this transaction can't
+-- share it and rings. A transaction that shares it needn't ring, since the listener can't doze off before it has ended.
+-- A full NOTIFY queue would fail the COMMIT, so from half full on nobody rings, and the listener comes by itself.
+--
+-- Arguments: the constant payload of its NOTIFY, and the array of excluded columns where there are any.
+create function rowcast.capture() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  before_row json;
+  after_row  json;
+  change_id  bigint;
+  slot_now   smallint;
+  largest    constant integer := 256 * 1024 * 1024;
+begin
+  begin
+    if tg_op = 'UPDATE' then
+      if old operator(pg_catalog.*=) new then
+        return null;
+      end if;
+    end if;
+
+    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+    select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
+
+    if tg_nargs > 1 then
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := to_jsonb(old) - tg_argv[1]::text[];
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := to_jsonb(new) - tg_argv[1]::text[];
+      end if;
+      if tg_op = 'UPDATE' and before_row::text = after_row::text then
+        return null;
+      end if;
+    else
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := to_json(old);
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := to_json(new);
+      end if;
+    end if;
+    if pg_column_size(before_row) > largest or pg_column_size(after_row) > largest then
+      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+    end if;
+
+    change_id := nextval('rowcast.change_id');
+    slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
+
+    if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+      if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('rowcast', tg_argv[0]);
+      end if;
+    end if;
+  exception when others then
+    begin
+      if current_setting('rowcast.loss_logged', true) is distinct from pg_current_xact_id()::text then
+        raise log 'rowcast lost a change of %.%: % (%)', tg_table_schema, tg_table_name, sqlerrm, sqlstate;
+        perform set_config('rowcast.loss_logged', pg_current_xact_id()::text, true);  -- once in a transaction
+      end if;
+      perform nextval('rowcast.loss');
+    exception when others then
+      null;  -- the sequence is gone too; the service finds the schema broken and says so
+    end;
+    return null;
+  end;
+
+  insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+  values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
+          tg_table_schema, tg_table_name, before_row, after_row,
+          nullif(current_setting('rowcast.actor', true), ''));
+  return null;
+end
+$$;
+revoke all on function rowcast.capture() from public;
+comment on function rowcast.capture() is 'Trigger function: writes the row change to rowcast.change and rings the doorbell.';
+
+-- The watched tables, read from the triggers themselves, so that it can't disagree with them.
+create view rowcast.watched as
+select c.oid::regclass as relation,
+       n.nspname::text as schema,
+       c.relname::text as "table",
+       t.tgenabled in ('O', 'A') as enabled,
+       case when t.tgnargs > 1
+            then convert_from(substring(t.tgargs from e.first + 1 for octet_length(t.tgargs) - e.first - 1),
+                              getdatabaseencoding())::text[]
+            else '{}'::text[] end as excluded
+from pg_catalog.pg_trigger t
+cross join lateral (select position('\x00'::bytea in t.tgargs)) as e (first)  -- where the first argument ends
+join pg_catalog.pg_class c on c.oid = t.tgrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
+comment on view rowcast.watched is 'The tables whose changes are captured.';
+
+-- Makes a table watched: select rowcast.watch('public.products', array['secret']);
+-- Excluded columns are left out of the log; a name that the table lacks is ignored.
+-- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. Set lock_timeout.
+-- Says what it did: 'watched', or 'unchanged' (then it took no lock).
+create function rowcast.watch(relation regclass, exclude text[] default '{}') returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  kind      "char";
+  name      text;
+  schema    text;
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
+  arguments text;
+begin
+  select c.relkind, c.relname, n.nspname into kind, name, schema
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+  if kind not in ('r', 'p') then
+    raise exception '% is not a table', relation using hint = 'Only tables can be watched: a view has no rows of its own.';
+  end if;
+  if schema in ('rowcast', 'pg_catalog', 'information_schema') or pg_is_other_temp_schema(schema::regnamespace)
+     or schema::regnamespace = pg_my_temp_schema() then
+    raise exception '% cannot be watched: it belongs to %', relation, schema;
+  end if;
+  if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted)
+     and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate') then
+    return 'unchanged';
+  end if;
+
+  arguments := case when wanted = '{}' then '' else format(', %L', wanted) end;
+  execute format(
+    'create or replace trigger rowcast_capture after insert or update or delete on %s '
+    'for each row execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'ROW')::text, arguments);
+  execute format(
+    'create or replace trigger rowcast_truncate after truncate on %s '
+    'for each statement execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
+  execute format('alter table %s enable trigger rowcast_capture, enable trigger rowcast_truncate', relation);
+  return 'watched';
+end
+$$;
+comment on function rowcast.watch(regclass, text[]) is 'Puts the capture triggers on a table.';
+
+-- Undoes rowcast.watch. Lock: ACCESS EXCLUSIVE on the table, for a moment. Says 'unwatched' or 'unchanged'.
+create function rowcast.unwatch(relation regclass) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_trigger t
+                 where t.tgrelid = relation and t.tgname in ('rowcast_capture', 'rowcast_truncate')) then
+    return 'unchanged';
+  end if;
+  execute format('drop trigger if exists rowcast_capture on %s', relation);
+  execute format('drop trigger if exists rowcast_truncate on %s', relation);
+  return 'unwatched';
+end
+$$;
+comment on function rowcast.unwatch(regclass) is 'Takes the capture triggers off a table.';
+
+-- Keeps the log within the retention; called by the service now and then. Says how many slots it emptied.
+--
+-- A slot is truncated only when nobody writes to it any more (the lock, which is given up after 100 ms), when its last
+-- row is older than the retention, and when every transaction in it has been swept: then no sweep can miss a row.
+-- Writers move on to the next slot when the present one covers half of the retention, so the log never holds more
+-- than one and a half times the retention. They never wait: the slot that is locked is not the one that they fill.
+create function rowcast.rotate(retention interval) returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+  present   smallint := pg_sequence_last_value('rowcast.slot');
+  following smallint := (present + 1) % 3;
+  swept     xid8 := (select pg_snapshot_xmin(c.snapshot) from rowcast.cursor c);
+  emptied   integer := 0;
+  one_slot  smallint;
+  newest    timestamptz;
+  last_xid  xid8;
+  empty     boolean;
+begin
+  foreach one_slot in array array[(present + 1) % 3, (present + 2) % 3] loop
+    execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into newest;
+    continue when newest is null or newest >= now() - retention;
+    begin
+      execute format('lock table rowcast.change_%s in access exclusive mode', one_slot);
+    exception when lock_not_available then
+      continue;
+    end;
+    execute format('select max(at), max(xid::text::numeric)::text::xid8 from rowcast.change_%s', one_slot)
+      into newest, last_xid;
+    continue when newest >= now() - retention or last_xid >= swept;
+    execute format('truncate rowcast.change_%s', one_slot);
+    update rowcast.cursor c set horizon = (last_xid::text::numeric + 1)::text::xid8 where c.horizon <= last_xid;
+    emptied := emptied + 1;
+  end loop;
+
+  execute format('select not exists (select from rowcast.change_%s)', following) into empty;
+  execute format('select at from rowcast.change_%s order by id limit 1', present) into newest;
+  if empty and newest < now() - retention / 2 then
+    perform setval('rowcast.slot', following);
+  end if;
+  return emptied;
+end
+$$;
+revoke all on function rowcast.rotate(interval) from public;
+comment on function rowcast.rotate(interval) is 'Truncates slots of the change log that are past the retention and swept.';
+
+-- Lets a role run the service: read the log, move the cursor, keep the retention. The lookups of the catalog need
+-- SELECT on the application's tables that they name besides.
+create function rowcast.grant_gateway(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('grant usage on schema rowcast to %s', role);
+  execute format('grant select on all tables in schema rowcast to %s', role);
+  execute format('grant select on all sequences in schema rowcast to %s', role);
+  execute format('grant update on rowcast.cursor to %s', role);
+  execute format('grant insert, delete on rowcast.dead_letter to %s', role);
+  execute format('grant execute on function rowcast.rotate(interval) to %s', role);
+end
+$$;
+revoke all on function rowcast.grant_gateway(regrole) from public;
+comment on function rowcast.grant_gateway(regrole) is 'Grants a role what the rowcast service needs in the schema rowcast.';
+
+insert into rowcast.migration (version, name) values (1, 'capture');
+commit;

@@ -1,0 +1,197 @@
+//! The cursor: how far the log has been swept, in memory and in `rowcast.cursor`.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Statement};
+
+use super::{CaptureError, snapshot::Snapshot};
+use crate::position::Position;
+
+/// The cursor is saved at most this often, and not flushed to disk by its own commit: what a crash forgets of it is
+/// swept again, and those events carry the ids that they had.
+const SAVE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A cursor that moved over nothing but other tables' transactions is saved this often, so that the retention, which
+/// goes by the saved one, isn't held up.
+const IDLE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
+
+const LOAD: &str = "
+select c.system_identifier, s.system_identifier::text, d.oid, c.snapshot::text, c.target::text, c.page_id, c.loss, c.generation
+from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
+
+const CLAIM: &str = "update rowcast.cursor set generation = generation + 1 returning generation";
+
+const START_ANEW: &str = "
+update rowcast.cursor set system_identifier = (select system_identifier::text from pg_control_system()),
+  snapshot = pg_current_snapshot(), target = null, page_id = null, horizon = pg_snapshot_xmin(pg_current_snapshot())
+returning snapshot::text";
+
+const SAVE: &str = "
+update rowcast.cursor set snapshot = $1::text::pg_snapshot, target = $2::text::pg_snapshot, page_id = $3, loss = $4,
+  saved_at = now() where generation = $5";
+
+const LOSS: &str = "select case when is_called then last_value else 0 end from rowcast.loss";
+
+/// How far the log has been swept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Everything that this snapshot sees has been swept.
+    pub swept: Snapshot,
+    /// In the middle of a sweep: the snapshot that it works towards, and the last id of it that has been swept.
+    pub target: Option<(Snapshot, i64)>,
+}
+
+/// The progress, and the right to save it.
+///
+/// Invariant: only the holder of the lease claims a generation, and only the latest generation can save; so a former
+/// holder that comes back to life can't move the cursor of the present one.
+#[derive(Debug)]
+pub struct Cursor {
+    pub progress: Progress,
+    system: u64,
+    database: u32,
+    /// The value of `rowcast.loss` that clients were told about.
+    loss: i64,
+    generation: i64,
+    saved_at: Instant,
+    saved: bool,
+}
+
+/// What claiming the cursor found.
+pub enum Claimed {
+    /// Go on from where the last holder was.
+    Resumed(Cursor),
+    /// The log belongs to another cluster, such as the one that a dump came from: its snapshots mean nothing here.
+    StartedAnew(Cursor),
+}
+
+impl Cursor {
+    /// Loads the cursor for a new holder of the lease. `former` is what this process knew when it last held it: if
+    /// nobody else has since, it is further than what was saved.
+    pub async fn claim(client: &Client, former: Option<Cursor>) -> Result<Claimed, CaptureError> {
+        let row = client.query_typed_opt(LOAD, &[]).await?.ok_or(CaptureError::NoCursor)?;
+        let (stored, actual): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let (page_id, loss, generation): (Option<i64>, i64, i64) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+        let parse = |text: &str| text.parse().map_err(|error| CaptureError::Log(format!("{error}")));
+        let claimed: i64 = client.query_typed_one(CLAIM, &[]).await?.try_get(0)?;
+        let mut cursor = Cursor {
+            progress: Progress {
+                swept: parse(row.try_get(3)?)?,
+                target: match (row.try_get::<_, Option<&str>>(4)?, page_id) {
+                    (Some(target), Some(id)) => Some((parse(target)?, id)),
+                    _ => None,
+                },
+            },
+            system: actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?,
+            database: row.try_get(2)?,
+            loss,
+            generation: claimed,
+            saved_at: Instant::now(),
+            saved: true,
+        };
+        if stored != actual {
+            let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
+            cursor.progress = Progress { swept: parse(&snapshot)?, target: None };
+            return Ok(Claimed::StartedAnew(cursor));
+        }
+        if let Some(former) = former.filter(|former| former.generation == generation && former.system == cursor.system) {
+            cursor.progress = former.progress;
+            cursor.loss = former.loss;
+            cursor.saved = false;
+        }
+        Ok(Claimed::Resumed(cursor))
+    }
+
+    /// Where a client stands that has seen all that was swept before the present sweep.
+    pub fn position(&self) -> Position {
+        Position { system: self.system, database: self.database, xmin: self.progress.swept.xmin }
+    }
+
+    /// Notes that the sweep towards `target` has got past the change `id`.
+    pub fn reached(&mut self, target: &Snapshot, id: i64) {
+        self.progress.target = Some((target.clone(), id));
+        self.saved = false;
+    }
+
+    /// Notes that everything which `target` sees has been swept.
+    pub fn completed(&mut self, target: Snapshot) {
+        let found_some = self.progress.target.take().is_some();
+        // A snapshot that moved over other tables' transactions alone is worth no write; a restart sweeps it again.
+        self.saved &= !found_some;
+        self.progress.swept = target;
+    }
+
+    /// How many changes capture has lost since the last time that this was asked.
+    pub async fn new_losses(&mut self, client: &Client) -> Result<i64, CaptureError> {
+        let total: i64 = client.query_typed_one(LOSS, &[]).await?.try_get(0)?;
+        let new = (total - self.loss).max(0);
+        if total != self.loss {
+            self.loss = total;
+            self.saved = false;
+        }
+        Ok(new)
+    }
+
+    /// Whether sweeps have found changes that the saved cursor doesn't know of.
+    pub fn is_saved(&self) -> bool {
+        self.saved
+    }
+
+    /// Saves if there is something to save and the last time is long enough ago; true if it did.
+    pub async fn save_if_due(&mut self, save: &Save<'_>) -> Result<bool, CaptureError> {
+        let interval = if self.saved { IDLE_SAVE_INTERVAL } else { SAVE_INTERVAL };
+        if self.saved_at.elapsed() < interval {
+            return Ok(false);
+        }
+        self.save(save).await.map(|()| true)
+    }
+
+    /// Saves now.
+    pub async fn save(&mut self, save: &Save<'_>) -> Result<(), CaptureError> {
+        let (target, page_id) = match &self.progress.target {
+            Some((target, id)) => (Some(target.to_string()), Some(*id)),
+            None => (None, None),
+        };
+        let swept = self.progress.swept.to_string();
+        let saved = save.run(&swept, target.as_deref(), page_id, self.loss, self.generation).await?;
+        if saved != 1 {
+            return Err(CaptureError::LeaseLost);
+        }
+        self.saved = true;
+        self.saved_at = Instant::now();
+        Ok(())
+    }
+}
+
+/// The statement that saves, on the connection that it was prepared on.
+pub struct Save<'a> {
+    client: &'a Client,
+    statement: Option<Statement>,
+}
+
+impl<'a> Save<'a> {
+    /// `pooled`: as for the sweeps, nothing is prepared then.
+    pub async fn new(client: &'a Client, pooled: bool) -> Result<Self, CaptureError> {
+        let statement = match pooled {
+            true => None,
+            false => {
+                client.batch_execute("set synchronous_commit = off").await?;
+                Some(client.prepare(SAVE).await?)
+            }
+        };
+        Ok(Self { client, statement })
+    }
+
+    async fn run(&self, swept: &str, target: Option<&str>, page: Option<i64>, loss: i64, generation: i64) -> Result<u64, CaptureError> {
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
+        Ok(match &self.statement {
+            Some(statement) => self.client.execute(statement, &parameters).await?,
+            None => {
+                use tokio_postgres::types::Type;
+                let types = [Type::TEXT, Type::TEXT, Type::INT8, Type::INT8, Type::INT8];
+                let typed: Vec<_> = parameters.into_iter().zip(types).collect();
+                self.client.execute_typed(SAVE, &typed).await?
+            }
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! The doorbell: a NOTIFY that writers send only while the listener dozes, and the lock that tells them whether it does.
+//!
+//! A writer that can share the lock K doesn't ring, and keeps it until its transaction has ended and is visible. The
+//! listener dozes only while it holds K exclusively and after a sweep that it made holding it.
+//!
+//! Invariant: when the listener waits for the doorbell, every change that is visible and has not been swept belongs to
+//! a transaction that rang. (Who shared K had ended before the listener got it, and was seen by the sweep that followed;
+//! who came later could not share it, and rang.)
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{CaptureError, Connection};
+
+/// The channel of the NOTIFY; its payload is constant and carries nothing that matters.
+const CHANNEL: &str = "rowcast";
+/// A NOTIFY to oneself takes about a millisecond; behind a transaction pooler it never comes.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How the listener learns of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hearing {
+    /// By the doorbell.
+    Doorbell,
+    /// By sweeping on a timer, since nobody may ring: with prepared transactions enabled a transaction that rang
+    /// could not be prepared.
+    Timer,
+    /// By sweeping on a timer, since LISTEN hears nothing: a transaction pooler stands between.
+    Deaf,
+}
+
+/// The connection that listens and that holds K.
+pub struct Doorbell {
+    connection: Connection,
+    notifications: watch::Receiver<u64>,
+    hearing: Hearing,
+    /// How many notifications [`Doorbell::rung`] has told of.
+    heard: u64,
+    rings: VecDeque<Instant>,
+}
+
+impl Doorbell {
+    /// Listens, and finds out whether that is of use.
+    pub async fn new(connection: Connection) -> Result<Self, CaptureError> {
+        let mut notifications = connection.notifications();
+        connection.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
+        connection.batch_execute(&format!("listen {CHANNEL}")).await?;
+        notifications.mark_unchanged();
+        connection.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await?;
+        let heard = tokio::time::timeout(PROBE_TIMEOUT, notifications.changed()).await;
+        let hearing = match heard {
+            Err(_) => Hearing::Deaf,
+            Ok(Err(_)) => return Err(connection.ended()),
+            Ok(Ok(())) => {
+                let prepared = connection.query_typed_one("select current_setting('max_prepared_transactions')", &[]).await?;
+                if prepared.try_get::<_, &str>(0)? == "0" { Hearing::Doorbell } else { Hearing::Timer }
+            }
+        };
+        let heard = *notifications.borrow_and_update();
+        Ok(Self { connection, notifications, hearing, heard, rings: VecDeque::new() })
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub fn hearing(&self) -> &Hearing {
+        &self.hearing
+    }
+
+    /// Takes K; waits for the writers that share it, however long their transactions last. New writers see the waiter
+    /// and ring, so a lock that is long in coming costs latency nowhere.
+    pub async fn lock(&self) -> Result<(), CaptureError> {
+        self.connection.batch_execute("select pg_advisory_lock(1919907683, 1)").await?;
+        Ok(())
+    }
+
+    /// Releases K: from now on writers don't ring.
+    pub async fn unlock(&self) -> Result<(), CaptureError> {
+        self.connection.batch_execute("select pg_advisory_unlock(1919907683, 1)").await?;
+        Ok(())
+    }
+
+    /// Waits until there were rings since it last returned, and tells how many. A ring that came while a sweep ran is
+    /// not forgotten, and cancelling it loses none. An error when the connection ended.
+    pub async fn rung(&mut self) -> Result<u64, CaptureError> {
+        loop {
+            let total = *self.notifications.borrow_and_update();
+            let rings = total - self.heard;
+            if rings > 0 {
+                self.heard = total;
+                return Ok(rings);
+            }
+            if self.notifications.changed().await.is_err() {
+                return Err(self.connection.ended());
+            }
+        }
+    }
+
+    /// Whether there were more than `limit` rings in the last `window`, with `rings` more now.
+    pub fn rings_exceed(&mut self, rings: u64, limit: usize, window: Duration) -> bool {
+        let now = Instant::now();
+        let fresh = usize::try_from(rings).unwrap_or(usize::MAX).min(limit + 1);
+        self.rings.extend(std::iter::repeat_n(now, fresh));
+        while self.rings.front().is_some_and(|ring| now - *ring > window) {
+            self.rings.pop_front();
+        }
+        self.rings.len() > limit
+    }
+}

@@ -1,0 +1,220 @@
+//! Capture: from the change log to [`Change`]s, each exactly once, in the order of each row's changes.
+//!
+//! ```text
+//! run            connect, take the lease, claim the cursor; begin again when a connection ends
+//!  └ watch       sweep while there is something; doze by the doorbell when there is nothing
+//!     └ progress one sweep: batches into the sink, then the cursor; upkeep in between
+//!        ├ sweep, decode, snapshot      what became visible since the cursor
+//!        ├ cursor                       how far that is, here and in the database
+//!        └ tables, retention            the shape of the watched tables, the log's size
+//! ```
+//!
+//! Invariant: the cursor moves past a change only after the [`Sink`] has taken it.
+
+mod connection;
+mod cursor;
+mod decode;
+mod doorbell;
+mod lease;
+mod progress;
+mod retention;
+mod snapshot;
+mod sweep;
+mod tables;
+mod watch;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::sync::watch::Sender;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    connection::{Connection, describe},
+    retention::LogStatistics,
+};
+use self::{
+    cursor::{Claimed, Cursor},
+    doorbell::{Doorbell, Hearing},
+    progress::Listener,
+    sweep::Sweeper,
+};
+use crate::{
+    change::{Page, Tables},
+    metrics::Metrics,
+    position::Position,
+    readiness::Readiness,
+};
+
+/// What capture hands its changes to.
+pub trait Sink: Send {
+    /// Takes a page of changes: it is done with them when it returns. After an error the same page comes again.
+    fn page(&mut self, page: Page) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// A sweep is complete: whoever has heard everything up to now stands here.
+    fn swept(&mut self, position: Position);
+
+    /// The watched tables are now these.
+    fn tables(&mut self, tables: &Arc<Tables>) -> impl Future<Output = ()> + Send;
+
+    /// Changes were lost, or can't be told apart any more: whoever listens must load anew.
+    fn resync(&mut self, reason: &str);
+}
+
+/// The sink could not take a page now; it may later.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SinkError(pub String);
+
+/// What can end a capture session. All of it is answered by connecting anew.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    #[error("cannot connect to Postgres: {}", describe(.0))]
+    Connect(tokio_postgres::Error),
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    #[error("the connection to Postgres ended: {0}")]
+    Ended(String),
+    #[error("Postgres did not answer in time while {0}")]
+    Timeout(&'static str),
+    #[error("{0}; was rowcast.change altered?")]
+    Log(String),
+    #[error("rowcast.cursor has no row; run `rowcast migrate --down` and `rowcast migrate`")]
+    NoCursor,
+    #[error("another instance took the lease")]
+    LeaseLost,
+    #[error("a page could not be processed: {0}")]
+    Sink(#[from] SinkError),
+}
+
+/// How capture behaves.
+#[derive(Debug, Clone)]
+pub struct CaptureOptions {
+    /// How long the change log keeps what has been swept.
+    pub retention: Duration,
+    /// Rings per second above which the listener stops dozing and sweeps on a timer.
+    pub busy_rings_per_second: u32,
+    /// The pause between two sweeps while it is busy.
+    pub busy_interval: Duration,
+    /// The pause between two sweeps where there is no doorbell.
+    pub timer_interval: Duration,
+    /// A sweep is made at least this often, whatever the doorbell does.
+    pub fallback_interval: Duration,
+}
+
+/// The first pause after a failed session; it doubles up to the last, with a jitter of half of it.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_LAST: Duration = Duration::from_secs(5);
+/// A session that lasted this long was a good one: the next failure starts from the first pause again.
+const GOOD_SESSION: Duration = Duration::from_secs(10);
+
+/// Everything that a session needs, and that outlives it.
+pub struct Capture<S> {
+    pub database: tokio_postgres::Config,
+    pub options: CaptureOptions,
+    pub sink: S,
+    pub readiness: Sender<Readiness>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl<S: Sink> Capture<S> {
+    /// Captures until `stop`, through every failure of the database; then saves the cursor and gives up the lease.
+    ///
+    /// Owned by the service, which awaits it; it spawns nothing but the drivers of its connections, which end with it.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut former: Option<Cursor> = None;
+        let mut backoff = BACKOFF_FIRST;
+        loop {
+            let began = tokio::time::Instant::now();
+            let error = tokio::select! {
+                biased;
+                // A session ends by itself soon after `stop`; what hangs on Postgres is cut off.
+                () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => return,
+                ended = self.session(&mut former, &stop) => match ended {
+                    Ok(()) => return,
+                    Err(error) => error,
+                },
+            };
+            self.metrics.standby.set(0);
+            self.not_ready(format!("capture is down: {error}"));
+            if began.elapsed() > GOOD_SESSION {
+                backoff = BACKOFF_FIRST;
+            }
+            let jitter = backoff.mul_f64(rand_unit() / 2.0);
+            tracing::warn!(%error, retry_in_ms = (backoff + jitter).as_millis() as u64, "capture is down");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(backoff + jitter) => {}
+            }
+            backoff = (backoff * 2).min(BACKOFF_LAST);
+        }
+    }
+
+    /// Connects, waits for the lease, and watches until something ends it.
+    async fn session(&mut self, former: &mut Option<Cursor>, stop: &CancellationToken) -> Result<(), CaptureError> {
+        let bell = Doorbell::new(Connection::open(&self.database, "doorbell").await?).await?;
+        let pooled = *bell.hearing() == Hearing::Deaf;
+        match bell.hearing() {
+            Hearing::Doorbell => {}
+            Hearing::Timer => tracing::warn!(
+                interval_ms = self.options.timer_interval.as_millis() as u64,
+                "max_prepared_transactions is above 0, so writers don't ring; sweeping on a timer"
+            ),
+            Hearing::Deaf => tracing::warn!(
+                interval_ms = self.options.timer_interval.as_millis() as u64,
+                "LISTEN hears nothing: is there a transaction pooler between? Sweeping on a timer; give rowcast a direct connection for less delay"
+            ),
+        }
+        while let Err(holder) = lease::take(bell.connection(), pooled).await? {
+            self.metrics.standby.set(1);
+            if self.not_ready(format!("standing by: the lease is held by {holder}")) {
+                tracing::info!(%holder, "standing by");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(lease::RETRY) => {}
+            }
+        }
+        self.metrics.standby.set(0);
+
+        let connection = Connection::open(&self.database, "sweep").await?;
+        let tables = Arc::new(tables::read(&connection).await?);
+        let cursor = match Cursor::claim(&connection, former.take()).await? {
+            Claimed::Resumed(cursor) => cursor,
+            Claimed::StartedAnew(cursor) => {
+                let reason = "the change log was restored from another database";
+                tracing::warn!(reason, "starting anew");
+                self.sink.resync(reason);
+                cursor
+            }
+        };
+        self.sink.tables(&tables).await;
+        self.sink.swept(cursor.position());
+        let sweeper = Sweeper::new(connection, pooled).await?;
+        tracing::info!("capturing");
+        let cursor = former.insert(cursor);
+        let listener = Listener::new(self, &sweeper, cursor, tables, pooled).await?;
+        watch::watch(bell, listener, stop).await
+    }
+
+    /// Says that the service is not ready; true if that is news.
+    fn not_ready(&self, reason: String) -> bool {
+        self.metrics.ready.set(0);
+        self.readiness.send_if_modified(|now| {
+            let reason = Readiness::NotReady(reason);
+            let news = *now != reason;
+            *now = reason;
+            news
+        })
+    }
+
+    fn ready(&self) {
+        self.metrics.ready.set(1);
+        self.readiness.send_if_modified(|now| !std::mem::replace(now, Readiness::Ready).is_ready());
+    }
+}
+
+/// A number in 0..1 for the jitter, from the hasher that the standard library seeds at random.
+fn rand_unit() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::time::Instant::now()) as f64 / u64::MAX as f64
+}

@@ -1,0 +1,182 @@
+//! The listener between two naps: a sweep to its end, each batch into the sink and then the cursor, and the upkeep.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Capture, CaptureError, CaptureOptions, Sink,
+    cursor::{Cursor, Save},
+    retention,
+    sweep::Sweeper,
+    tables,
+};
+use crate::{
+    change::{Change, Page, Tables},
+    metrics::Metrics,
+};
+
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+/// After a loss the service is not ready for this long, so that a probe sees it.
+const LOSS_SHOWN: Duration = Duration::from_secs(10);
+
+pub struct Listener<'a, S> {
+    capture: &'a mut Capture<S>,
+    sweeper: &'a Sweeper,
+    cursor: &'a mut Cursor,
+    save: Save<'a>,
+    tables: Arc<Tables>,
+    upkeep_at: Instant,
+    statistics_at: Instant,
+    retention_at: Instant,
+    lost_at: Option<Instant>,
+}
+
+impl<'a, S: Sink> Listener<'a, S> {
+    pub async fn new(
+        capture: &'a mut Capture<S>,
+        sweeper: &'a Sweeper,
+        cursor: &'a mut Cursor,
+        tables: Arc<Tables>,
+        pooled: bool,
+    ) -> Result<Self, CaptureError> {
+        let save = Save::new(sweeper.connection(), pooled).await?;
+        let now = Instant::now();
+        Ok(Self {
+            capture,
+            sweeper,
+            cursor,
+            save,
+            tables,
+            upkeep_at: now,
+            statistics_at: now,
+            retention_at: now + RETENTION_INTERVAL,
+            lost_at: None,
+        })
+    }
+
+    pub fn options(&self) -> &CaptureOptions {
+        &self.capture.options
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.capture.metrics
+    }
+
+    pub fn is_saved(&self) -> bool {
+        self.cursor.is_saved()
+    }
+
+    /// One sweep, page by page, unless told to stop between two batches; tells how many changes there were.
+    ///
+    /// Invariant: the cursor gets past a batch only after the sink has taken it, and to the sweep's snapshot only after
+    /// its last page.
+    pub async fn sweep(&mut self, stop: &CancellationToken) -> Result<usize, CaptureError> {
+        let began = Instant::now();
+        let mut found = 0;
+        let mut shape_is_fresh = false;
+        'pages: loop {
+            let mut page = self.sweeper.page(&self.cursor.progress).await?;
+            loop {
+                let changes = page.batch(&self.tables).await?;
+                let Some(last) = changes.last().map(|change| change.id) else { break };
+                if !shape_is_fresh && changes.iter().any(|change| !tables::fits(change, &self.tables)) {
+                    // A table was altered: its columns' kinds must be known before its rows are read.
+                    shape_is_fresh = true;
+                    drop(page);
+                    self.look_for_altered_tables().await?;
+                    continue 'pages;
+                }
+                found += changes.len();
+                self.hand_on(changes).await?;
+                self.cursor.reached(&page.target, last);
+                if stop.is_cancelled() {
+                    return Ok(found);
+                }
+            }
+            if page.is_last() {
+                self.cursor.completed(page.target);
+                break;
+            }
+            self.upkeep().await?;
+        }
+        self.capture.sink.swept(self.cursor.position());
+        self.capture.metrics.sweep_seconds.observe(began.elapsed().as_secs_f64());
+        self.upkeep().await?;
+        Ok(found)
+    }
+
+    async fn hand_on(&mut self, changes: Vec<Change>) -> Result<(), CaptureError> {
+        for change in &changes {
+            let table = change.table.to_string();
+            self.capture.metrics.changes_swept.with_label_values(&[&table, change.op.as_sql()]).inc();
+        }
+        let position = self.cursor.position();
+        let page = Page { changes, position, tables: Arc::clone(&self.tables) };
+        Ok(self.capture.sink.page(page).await?)
+    }
+
+    /// Saves the cursor now, since nothing comes after.
+    pub async fn finish(&mut self) -> Result<(), CaptureError> {
+        self.cursor.save(&self.save).await
+    }
+
+    /// What is due now and then. Runs between sweeps, so that it shares their connection and never races them.
+    async fn upkeep(&mut self) -> Result<(), CaptureError> {
+        if self.cursor.save_if_due(&self.save).await? {
+            self.capture.metrics.cursor_saves.inc();
+        }
+        let now = Instant::now();
+        if now < self.upkeep_at {
+            return Ok(());
+        }
+        self.upkeep_at = now + UPKEEP_INTERVAL;
+        self.look_for_altered_tables().await?;
+        self.look_for_losses().await?;
+        if now >= self.statistics_at {
+            self.statistics_at = now + STATISTICS_INTERVAL;
+            let log = retention::statistics(self.sweeper.connection()).await?;
+            self.capture.metrics.log_bytes.set(log.bytes);
+            self.capture.metrics.log_oldest_seconds.set(log.oldest_seconds as i64);
+        }
+        if now >= self.retention_at {
+            self.retention_at = now + RETENTION_INTERVAL;
+            let emptied = retention::rotate(self.sweeper.connection(), self.capture.options.retention).await?;
+            if emptied > 0 {
+                tracing::info!(slots = emptied, "the change log gave back what is past the retention");
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_for_altered_tables(&mut self) -> Result<(), CaptureError> {
+        let tables = tables::read(self.sweeper.connection()).await?;
+        if tables != *self.tables {
+            self.tables = Arc::new(tables);
+            self.capture.sink.tables(&self.tables).await;
+        }
+        Ok(())
+    }
+
+    async fn look_for_losses(&mut self) -> Result<(), CaptureError> {
+        let lost = self.cursor.new_losses(self.sweeper.connection()).await?;
+        if lost > 0 {
+            self.lost_at = Some(Instant::now());
+            self.capture.metrics.capture_losses.inc_by(lost.unsigned_abs());
+            tracing::error!(lost, "capture lost changes to spare the application's statements; Postgres' log says why");
+            self.capture.sink.resync("changes were lost");
+        }
+        match self.lost_at {
+            Some(at) if at.elapsed() < LOSS_SHOWN => {
+                self.capture.not_ready("capture lost changes; clients were told to load anew".into());
+            }
+            _ => self.capture.ready(),
+        }
+        Ok(())
+    }
+}

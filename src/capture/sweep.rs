@@ -1,0 +1,147 @@
+//! The sweep: everything that became visible in the change log since the last one, each change exactly once.
+//!
+//! Let S be the snapshot of the last sweep. What became visible since is exactly the rows whose transaction is in S's
+//! in-progress list or at least S's xmax, and which the present snapshot T sees. One statement has one snapshot, so
+//! reading the rows and T in one statement leaves no gap and no overlap. Nobody waits for long transactions.
+//!
+//! A sweep is read in pages: the first fixes T, the others ask for what T sees behind the last id. So the memory that a
+//! sweep needs does not grow with it, here or in Postgres.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::TryStreamExt;
+use tokio_postgres::{RowStream, Statement, types::Type};
+
+use super::{CaptureError, Connection, cursor::Progress, decode, snapshot::Snapshot};
+use crate::change::{Change, Tables};
+
+/// Rows of one page, hence of one statement.
+const PAGE_ROWS: i64 = 5_000;
+/// A batch is handed on when it holds this many changes,
+const BATCH_CHANGES: usize = 1_000;
+/// or this many bytes of rows.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How long Postgres may take for the next row.
+const ROW_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Sorting by `id + 0` keeps the planner from walking the whole log in the order of the index on id.
+fn first_page_sql() -> String {
+    format!(
+        "(select pg_current_snapshot()::text, {nulls}) union all
+         (select null, {columns} from rowcast.change
+          where xid >= $1::text::xid8 or xid = any ($2::text[]::xid8[]) order by id + 0 limit $3)",
+        nulls = "null::bigint, null, null, null::timestamptz, null, null, null::json, null::json, null::text",
+        columns = decode::COLUMNS
+    )
+}
+
+fn next_page_sql() -> String {
+    format!(
+        "select null, {columns} from rowcast.change
+         where (xid >= $1::text::xid8 or xid = any ($2::text[]::xid8[]))
+           and pg_visible_in_snapshot(xid, (select $5::text::pg_snapshot)) and id > $4 order by id limit $3",
+        columns = decode::COLUMNS
+    )
+}
+
+const PARAMETERS: [Type; 5] = [Type::TEXT, Type::TEXT_ARRAY, Type::INT8, Type::INT8, Type::TEXT];
+
+/// Reads the change log over a connection of its own.
+pub struct Sweeper {
+    connection: Connection,
+    /// `None` behind a pooler, where a prepared statement may be looked for on another server connection.
+    prepared: Option<(Statement, Statement)>,
+}
+
+impl Sweeper {
+    /// Prepares the statements, unless a pooler stands between.
+    pub async fn new(connection: Connection, pooled: bool) -> Result<Self, CaptureError> {
+        if pooled {
+            return Ok(Self { connection, prepared: None });
+        }
+        // One plan for all sweeps, by index whatever the statistics say: they lag behind a log that grows and shrinks.
+        connection
+            .batch_execute(
+                "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off;
+                 set default_transaction_read_only = off; set statement_timeout = '30s'; set lock_timeout = '10s'",
+            )
+            .await?;
+        let first = connection.prepare_typed(&first_page_sql(), &PARAMETERS[..3]).await?;
+        let next = connection.prepare_typed(&next_page_sql(), &PARAMETERS).await?;
+        Ok(Self { connection, prepared: Some((first, next)) })
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Opens the next page: of a new sweep, or of the one that `progress` is in the middle of.
+    pub async fn page(&self, progress: &Progress) -> Result<SweepPage, CaptureError> {
+        let since = &progress.swept;
+        let xmax = since.xmax.to_string();
+        let in_progress: Vec<String> = since.in_progress.iter().map(u64::to_string).collect();
+        type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
+        let mut parameters: Vec<Parameter<'_>> = vec![&xmax, &in_progress, &PAGE_ROWS];
+        let (last_id, target) = match &progress.target {
+            Some((target, last_id)) => (*last_id, Some(target.clone())),
+            None => (0, None),
+        };
+        let target_text = target.as_ref().map(Snapshot::to_string);
+        if let Some(text) = &target_text {
+            parameters.extend([&last_id as Parameter<'_>, text as Parameter<'_>]);
+        }
+
+        let rows = match &self.prepared {
+            Some((first, next)) => {
+                let statement = if target.is_none() { first } else { next };
+                self.connection.query_raw(statement, parameters).await?
+            }
+            None => {
+                let sql = if target.is_none() { first_page_sql() } else { next_page_sql() };
+                self.connection.query_typed_raw(&sql, parameters.into_iter().zip(PARAMETERS)).await?
+            }
+        };
+        let mut rows = Box::pin(rows);
+        let target = match target {
+            Some(target) => target,
+            None => {
+                let row = next_row(&mut rows).await?.ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
+                row.try_get::<_, &str>(0)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?
+            }
+        };
+        Ok(SweepPage { target, rows, seen: 0 })
+    }
+}
+
+/// A page that is being read. Postgres sends no faster than batches are taken.
+pub struct SweepPage {
+    /// The snapshot that this sweep works towards.
+    pub target: Snapshot,
+    rows: Pin<Box<RowStream>>,
+    seen: i64,
+}
+
+impl SweepPage {
+    /// The next changes, at most about [`BATCH_BYTES`] of them; none at the end of the page.
+    pub async fn batch(&mut self, tables: &Arc<Tables>) -> Result<Vec<Change>, CaptureError> {
+        let (mut changes, mut bytes) = (Vec::new(), 0);
+        while changes.len() < BATCH_CHANGES && bytes < BATCH_BYTES {
+            let Some(row) = next_row(&mut self.rows).await? else { break };
+            let (change, size) = decode::change(&row, 1, tables)?;
+            bytes += size;
+            changes.push(change);
+        }
+        self.seen += changes.len() as i64;
+        Ok(changes)
+    }
+
+    /// Whether the page ended since the sweep did.
+    pub fn is_last(&self) -> bool {
+        self.seen < PAGE_ROWS
+    }
+}
+
+async fn next_row(rows: &mut Pin<Box<RowStream>>) -> Result<Option<tokio_postgres::Row>, CaptureError> {
+    let row = tokio::time::timeout(ROW_TIMEOUT, rows.try_next()).await;
+    Ok(row.map_err(|_| CaptureError::Timeout("sweeping the change log"))??)
+}

@@ -1,0 +1,52 @@
+//! The watched tables as they are now: which columns they have, and of which kind.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Client;
+
+use super::CaptureError;
+use crate::change::{Change, Column, Kind, Op, Table, TableName, Tables};
+
+/// A domain counts as the type below it.
+const TABLES: &str = r#"
+select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as nullable,
+       format_type(a.atttypid, a.atttypmod) as sql_type, coalesce(nullif(t.typbasetype, 0), t.oid) as base_type
+from rowcast.watched w
+join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
+     and not a.attname::text = any (w.excluded)
+join pg_catalog.pg_type t on t.oid = a.atttypid
+"#;
+
+/// Oids of `pg_catalog.pg_type`, the same in every Postgres (`pg_type.dat`).
+mod oid {
+    pub const TIMESTAMP: u32 = 1114;
+    pub const TIMESTAMPTZ: u32 = 1184;
+    pub const NUMERIC_ARRAY: u32 = 1231;
+    pub const NUMERIC: u32 = 1700;
+}
+
+/// Reads the watched tables from the catalogs of Postgres.
+pub async fn read(client: &Client) -> Result<Tables, CaptureError> {
+    let mut tables: BTreeMap<TableName, Table> = BTreeMap::new();
+    for row in client.query_typed(TABLES, &[]).await? {
+        let table = tables.entry(TableName::new(row.try_get(0)?, row.try_get(1)?)).or_default();
+        table.captured = row.try_get(2)?;
+        let kind = match row.try_get::<_, u32>(6)? {
+            oid::NUMERIC => Kind::Decimal,
+            oid::NUMERIC_ARRAY => Kind::DecimalArray,
+            oid::TIMESTAMP | oid::TIMESTAMPTZ => Kind::Timestamp,
+            _ => Kind::Plain,
+        };
+        let column = Column { kind, nullable: row.try_get(4)?, sql_type: row.try_get(5)? };
+        table.columns.insert(row.try_get::<_, &str>(3)?.into(), column);
+    }
+    Ok(tables.into_iter().collect())
+}
+
+/// Whether a change has the columns that its table is known to have. If not, the table was altered since.
+pub fn fits(change: &Change, tables: &Tables) -> bool {
+    let (Some(row), Some(table)) = (change.row(), tables.get(&change.table)) else {
+        return change.op == Op::Truncate;
+    };
+    row.columns().map(|(name, _)| name).eq(table.columns.keys().map(|name| &**name))
+}
