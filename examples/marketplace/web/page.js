@@ -40,6 +40,7 @@ async function api(method, path, body) {
   })
   const answer = await response.json()
   if (!response.ok) throw new Error(answer.error)
+  if (method !== 'GET') invalidateAll()
   return answer
 }
 

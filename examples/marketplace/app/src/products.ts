@@ -9,14 +9,18 @@ const details = {
   description: z.string(),
   price: money,
   stock: z.number().int().nonnegative(),
+  sku: z.string(),
   category: z.string(),
+  depositAmount: money,
   status,
 }
 
 const newProduct = z.object({ ...details, sellerId: z.string() }).partial({
   description: true,
   stock: true,
+  sku: true,
   category: true,
+  depositAmount: true,
   status: true,
 })
 

@@ -1,0 +1,42 @@
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { promisify } from 'node:util'
+import { startChild } from './child.mjs'
+import { rowcastBinary } from './paths.mjs'
+import { until } from './timeout.mjs'
+
+export async function migrate(databaseUrl) {
+  return promisify(execFile)(rowcastBinary(), ['migrate'], { env: { ...process.env, DATABASE_URL: databaseUrl } })
+}
+
+/** `rowcast serve` on a free port, ready to be connected to, also by a page that stands at `origin`. */
+export async function startService(databaseUrl, { origin } = {}) {
+  const folder = await mkdtemp(`${tmpdir()}/rowcast-service-`)
+  const config = `${folder}/rowcast.toml`
+  await writeFile(config, origin ? `[gateway]\nallowed_origins = ["${origin}"]\n` : '')
+  const forget = () => rm(folder, { recursive: true, force: true })
+  try {
+    const service = await serve(databaseUrl, config)
+    return { ...service, stop: () => service.stop().finally(forget) }
+  } catch (error) {
+    await forget()
+    throw error
+  }
+}
+
+async function serve(databaseUrl, config) {
+  const child = await startChild(rowcastBinary(), ['serve', '--auth', 'insecure', '--config', config], {
+    env: { DATABASE_URL: databaseUrl, ROWCAST_LISTEN: '127.0.0.1:0', NO_COLOR: '1' },
+    ready: /listening on (http:\/\/127\.0\.0\.1:\d+)/,
+  })
+  const url = child.match[1]
+  const ready = async () => (await fetch(`${url}/readyz`)).status === 200
+  try {
+    await until(ready, () => `${url}/readyz to give 200; the service said:\n${child.output()}`)
+  } catch (error) {
+    await child.stop()
+    throw error
+  }
+  return { url, stop: child.stop, output: child.output }
+}
