@@ -1,1 +1,139 @@
-//! Rooms and sockets.
+//! Rooms and sockets: takes events, and puts them into the send buffers of the clients that may hear them.
+//!
+//! | file | role |
+//! |---|---|
+//! | `config` | the settings |
+//! | `policy` | what the gateway asks of the catalog: which rooms, for whom |
+//! | `sign_in` | who is connecting |
+//! | `rooms` | who is in which room |
+//! | `session` | one client, from connect to disconnect |
+//! | `messages` | what clients say, and what they are answered |
+//! | `resume` | what a returning client missed |
+//! | `deliver` | events to sockets |
+//! | `connection` | the TCP connections below, and how one is cut |
+//! | `admission` | which HTTP requests get to Socket.IO |
+
+mod admission;
+mod config;
+mod connection;
+mod deliver;
+mod messages;
+mod policy;
+mod resume;
+mod rooms;
+mod session;
+mod sign_in;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use socketioxide::{ParserConfig, SocketIo, layer::SocketIoLayer};
+
+pub use self::{
+    admission::Admission,
+    config::{GatewayConfig, Origin},
+    connection::{Connections, Listener, Peer},
+    policy::Policy,
+    sign_in::{Handshake, Insecure, SignIn},
+};
+use self::{rooms::Rooms, session::Client};
+use crate::{event::EnvelopeStyle, metrics::Metrics, position::Position};
+
+/// A message above the limit is answered with an error; one above this many times the limit ends the connection,
+/// before it is in memory.
+const TRANSPORT_LIMIT_FACTOR: usize = 4;
+
+/// A handle on the gateway; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    io: SocketIo,
+}
+
+/// What the handlers of all sockets share. Knows nothing of `SocketIo`, which owns the handlers.
+struct Shared {
+    envelope: EnvelopeStyle,
+    max_message_bytes: usize,
+    max_rooms: usize,
+    policy: Arc<dyn Policy>,
+    sign_in: Arc<dyn SignIn>,
+    metrics: Arc<Metrics>,
+    rooms: Rooms<Client>,
+    connections: Arc<Connections>,
+    /// Every change below it has been delivered; `None` until the first sweep.
+    position: Mutex<Option<Position>>,
+}
+
+impl Gateway {
+    /// The handle, and the layer that answers the path `/socket.io`.
+    pub fn new(
+        config: GatewayConfig,
+        policy: Arc<dyn Policy>,
+        sign_in: Arc<dyn SignIn>,
+        metrics: Arc<Metrics>,
+    ) -> (Self, SocketIoLayer) {
+        let max_message_bytes = config.max_message_bytes.get();
+        let transport_limit = max_message_bytes.saturating_mul(TRANSPORT_LIMIT_FACTOR);
+        let (layer, io) = SocketIo::builder()
+            .max_buffer_size(config.buffer_per_socket.get())
+            .max_payload(transport_limit as u64)
+            .ws_max_message_size(transport_limit)
+            .ws_max_frame_size(transport_limit)
+            .with_parser(ParserConfig::common().max_incoming_binary_buf_size(transport_limit))
+            .ping_interval(config.ping_interval)
+            .ping_timeout(config.ping_timeout)
+            .build_layer();
+        let shared = Arc::new(Shared {
+            envelope: config.envelope,
+            max_message_bytes,
+            max_rooms: config.max_rooms_per_socket,
+            policy,
+            sign_in,
+            metrics,
+            rooms: Rooms::default(),
+            connections: Arc::default(),
+            position: Mutex::new(None),
+        });
+        session::register(&io, &shared);
+        (Self { shared, io }, layer)
+    }
+
+    /// The connections that the HTTP server has to accept through, so that clients that don't read can be cut.
+    pub fn connections(&self) -> Arc<Connections> {
+        self.shared.connections.clone()
+    }
+
+    /// From now on acknowledgements name this position: every change below it has been delivered.
+    pub fn set_position(&self, position: Position) {
+        *self.shared.position.lock().expect("no panic under the lock") = Some(position);
+    }
+
+    /// Closes every socket, to be called once nothing new is accepted. What is still open after `timeout` is cut.
+    ///
+    /// Clients see their transport close, and so reconnect by themselves, to this service's successor.
+    pub async fn drain(&self, timeout: Duration) {
+        if tokio::time::timeout(timeout, self.io.close()).await.is_ok() {
+            return;
+        }
+        let cut = self.shared.connections.cut_all();
+        self.shared.metrics.sockets_cut.with_label_values(&["drain"]).inc_by(cut as u64);
+        tracing::warn!(cut, ?timeout, "not every client had closed within the drain's time; the rest were cut");
+    }
+}
+
+impl Shared {
+    fn position(&self) -> Option<Position> {
+        *self.position.lock().expect("no panic under the lock")
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("rooms", &self.shared.rooms.size()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,75 @@
+//! Events to sockets.
+
+use serde::Serialize;
+use socketioxide::{SendError, SocketError};
+
+use super::{
+    Gateway, Shared,
+    resume::{RESYNC, Resync},
+    session::Client,
+};
+use crate::{event::Event, position::Position};
+
+impl Gateway {
+    /// Puts the event into the send buffer of every client that may hear it, once each, with the data of the first
+    /// of the audiences that the client is in. Waits for nobody: a client whose buffer is full is cut, and reconnects.
+    pub fn deliver(&self, event: &Event) {
+        self.shared.deliver(event);
+    }
+
+    /// Tells every client to load anew what it shows.
+    pub fn resync(&self, reason: &str) {
+        for client in self.shared.rooms.everyone() {
+            self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[] });
+        }
+    }
+}
+
+impl Shared {
+    fn deliver(&self, event: &Event) {
+        self.metrics.events.with_label_values(&[&event.kind]).inc();
+        // Before the rooms are looked at: a join enters its room first and reads the position after. So a client
+        // that this event misses is acknowledged with this event's position or a later one, and it hears every
+        // event whose position is later than the one it was told.
+        self.advance(event.position);
+        let heard_by = self.rooms.first_matches(event.audiences.iter().map(|audience| &audience.rooms[..]));
+        for (audience, clients) in event.audiences.iter().zip(heard_by) {
+            if clients.is_empty() {
+                continue;
+            }
+            let envelope = event.encode(&audience.data, self.envelope);
+            for client in clients {
+                if self.send(&client, &event.kind, &*envelope) {
+                    self.metrics.deliveries.inc();
+                }
+            }
+        }
+    }
+
+    fn advance(&self, position: Position) {
+        let mut present = self.position.lock().expect("no panic under the lock");
+        let is_behind = present.is_none_or(|present| {
+            (present.system, present.database) != (position.system, position.database) || present.xmin < position.xmin
+        });
+        if is_behind {
+            *present = Some(position);
+        }
+    }
+
+    /// True if it is in the client's buffer.
+    fn send<T: Serialize + ?Sized>(&self, client: &Client, name: &str, payload: &T) -> bool {
+        match client.socket.emit(name, payload) {
+            Ok(()) => true,
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => {
+                self.cut(&client.session, "slow");
+                false
+            }
+            // Its disconnect handler takes it out.
+            Err(SendError::Socket(SocketError::Closed)) => false,
+            Err(SendError::Serialize(error)) => {
+                tracing::error!(name, %error, "an event could not be encoded");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What clients say, and what they are answered.
+
+use std::{convert::Infallible, sync::Arc};
+
+use chrono::{SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use socketioxide::{
+    SendError, SocketError,
+    adapter::Adapter,
+    extract::AckSender,
+    handler::{FromMessageParts, Value as Packet},
+    socket::Socket,
+};
+
+use super::{
+    Shared,
+    session::{Session, since},
+    sign_in::kind,
+};
+use crate::{
+    position::Position,
+    room::{MAX_LENGTH, Room},
+};
+
+/// A message as it came: the JSON array of its name and arguments.
+pub(super) struct Incoming(Option<String>);
+
+impl<A: Adapter> FromMessageParts<A> for Incoming {
+    type Error = Infallible;
+
+    fn from_message_parts(_: &Arc<Socket<A>>, packet: &mut Packet, _: &Option<i64>) -> Result<Self, Infallible> {
+        Ok(Self(match packet {
+            Packet::Str(text, _) => Some(text.to_string()),
+            Packet::Bytes(_) => None,
+        }))
+    }
+}
+
+/// The acknowledgement of what was done.
+#[derive(Debug, Default, Serialize)]
+struct Done {
+    success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<Room>,
+    /// All of them, where a message means several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rooms: Vec<Room>,
+    /// Live from here.
+    position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    #[serde(skip)]
+    since: Option<String>,
+}
+
+impl Done {
+    fn missed(self) -> Option<(Vec<Room>, String)> {
+        let rooms = if self.rooms.is_empty() { self.room.into_iter().collect() } else { self.rooms };
+        self.since.map(|since| (rooms, since))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    success: bool,
+    error: String,
+}
+
+/// Does what the message asks for, and acknowledges it. Returns what the client may have missed: rooms, and since when.
+pub(super) fn handle(
+    shared: &Shared,
+    session: &Session,
+    Incoming(text): Incoming,
+    ack: AckSender,
+) -> Option<(Vec<Room>, String)> {
+    let (kind, outcome) = match parse(text, shared.max_message_bytes) {
+        Ok((name, payload)) => (metric_label(&name), act(shared, session, &name, &payload)),
+        Err(error) => ("other", Err(error)),
+    };
+    let result = if outcome.is_ok() { "ok" } else { "refused" };
+    shared.metrics.client_messages.with_label_values(&[kind, result]).inc();
+    let (sent, missed) = match outcome {
+        Ok(done) => (ack.send(&done), done.missed()),
+        Err(error) => (ack.send(&Refused { success: false, error }), None),
+    };
+    if let Err(SendError::Socket(SocketError::InternalChannelFull)) = sent {
+        shared.cut(session, "slow");
+    }
+    missed
+}
+
+/// Few and known, whatever clients send.
+fn metric_label(name: &str) -> &'static str {
+    match name.split(':').next() {
+        Some("join") => "join",
+        Some("leave") => "leave",
+        Some("ping") => "ping",
+        _ => "other",
+    }
+}
+
+fn parse(text: Option<String>, max_bytes: usize) -> Result<(String, Value), String> {
+    let text = text.ok_or("expected a message as JSON, found bytes")?;
+    if text.len() > max_bytes {
+        return Err(format!("the message has {} bytes, {max_bytes} are allowed", text.len()));
+    }
+    let parts: Vec<Value> = serde_json::from_str(&text).map_err(|error| format!("the message is not JSON: {error}"))?;
+    let mut parts = parts.into_iter();
+    let Some(Value::String(name)) = parts.next() else { return Err("expected the message's name first".to_owned()) };
+    Ok((name, parts.next().unwrap_or(Value::Null)))
+}
+
+fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Result<Done, String> {
+    match name {
+        "ping" => Ok(Done {
+            success: true,
+            position: shared.position(),
+            time: Some(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
+            ..Done::default()
+        }),
+        "join" => join(shared, session, vec![room(payload)?], payload),
+        "leave" => leave(shared, session, vec![room(payload)?]),
+        _ if name.starts_with("join:") => {
+            join(shared, session, shared.policy.rooms_for_message(name, &session.identity, payload)?, payload)
+        }
+        _ => match name.strip_prefix("leave:") {
+            Some(what) => {
+                let counterpart = format!("join:{what}");
+                leave(shared, session, shared.policy.rooms_for_message(&counterpart, &session.identity, payload)?)
+            }
+            None => {
+                Err("unknown message: expected ping, join, leave, or one of the join: and leave: messages".to_owned())
+            }
+        },
+    }
+}
+
+/// The `room` of a payload.
+fn room(payload: &Value) -> Result<Room, String> {
+    let name = match payload.get("room") {
+        Some(Value::String(name)) => name,
+        Some(other) => return Err(format!("room: expected a string, found {}", kind(other))),
+        None => return Err("expected an object with the key room, as in { room: \"product:1\" }".to_owned()),
+    };
+    Room::new(name)
+        .ok_or_else(|| format!("room: expected a name of 1 to {MAX_LENGTH} bytes, without control characters"))
+}
+
+fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -> Result<Done, String> {
+    let since = since(payload, "since")?;
+    // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
+    if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&session.identity, room)) {
+        return Err(format!("there is no room {:?} that you may join", denied.as_str()));
+    }
+    if rooms.is_empty() {
+        return Err("there is no room of that kind that you may join".to_owned());
+    }
+    shared.rooms.join(&session.member, &rooms, shared.max_rooms).map_err(|error| error.to_string())?;
+    Ok(Done { since, ..done(shared, rooms) })
+}
+
+fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {
+    shared.rooms.leave(&session.member, &rooms);
+    Ok(done(shared, rooms))
+}
+
+/// The position is read here, after the rooms were entered: `Shared::deliver` relies on that order.
+fn done(shared: &Shared, rooms: Vec<Room>) -> Done {
+    let (room, rooms) = match <[Room; 1]>::try_from(rooms) {
+        Ok([room]) => (Some(room), Vec::new()),
+        Err(rooms) => (rooms.first().cloned(), rooms),
+    };
+    Done { success: true, room, rooms, position: shared.position(), ..Done::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(text: &str) -> Result<(String, Value), String> {
+        parse(Some(text.to_owned()), 100)
+    }
+
+    #[test]
+    fn a_message_is_its_name_and_its_first_argument() {
+        assert_eq!(parse_text(r#"["ping"]"#), Ok(("ping".to_owned(), Value::Null)));
+        assert_eq!(
+            parse_text(r#"["join",{"room":"a"},2]"#),
+            Ok(("join".to_owned(), serde_json::json!({ "room": "a" })))
+        );
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_answered_with_what_is_wrong() {
+        assert_eq!(parse(None, 100), Err("expected a message as JSON, found bytes".to_owned()));
+        assert_eq!(parse_text(&"x".repeat(101)), Err("the message has 101 bytes, 100 are allowed".to_owned()));
+        assert!(parse_text(r#"["join",{]"#).expect_err("broken").starts_with("the message is not JSON"));
+    }
+
+    #[test]
+    fn what_clients_invent_does_not_become_a_label() {
+        assert_eq!(metric_label("join:anything:at all"), "join");
+        assert_eq!(metric_label("anything at all"), "other");
+    }
+}

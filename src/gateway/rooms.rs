@@ -1,0 +1,254 @@
+//! Who is in which room.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::room::Room;
+
+/// Rooms and their members, both ways round.
+///
+/// Invariants:
+/// - A member is opened at most once, and never after it was closed, so a connection that ends while it is being
+///   opened or while it joins leaves no trace: whichever comes second finds the member closed.
+/// - A member is in `rooms[r]` exactly if `r` is in its own set; a room without members has no entry.
+/// - The lock is held for look-ups and bookkeeping alone, never while something is sent.
+#[derive(Debug)]
+pub struct Rooms<H> {
+    inner: RwLock<Inner<H>>,
+    last_id: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner<H> {
+    members: HashMap<u64, Entry<H>>,
+    rooms: HashMap<Room, HashSet<u64>>,
+}
+
+#[derive(Debug)]
+struct Entry<H> {
+    /// What is needed to reach the member; dropped when it closes.
+    handle: H,
+    rooms: HashSet<Room>,
+}
+
+/// One connection's place in the registry, from before it opens until it is closed.
+#[derive(Debug)]
+pub struct Member {
+    /// Never given twice.
+    id: u64,
+    /// Read and written under the registry's lock only.
+    life: Mutex<Life>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    New,
+    Open,
+    Closed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    #[error("not connected yet: send messages after the connect event")]
+    NotOpen,
+    #[error("a connection can be in {max} rooms at most; leave some first")]
+    TooMany { max: usize },
+}
+
+impl<H> Default for Rooms<H> {
+    fn default() -> Self {
+        Self {
+            inner: RwLock::new(Inner { members: HashMap::new(), rooms: HashMap::new() }),
+            last_id: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<H: Clone> Rooms<H> {
+    /// A place that is not open yet.
+    pub fn new_member(&self) -> Member {
+        Member { id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1, life: Mutex::new(Life::New) }
+    }
+
+    /// Opens the member, in the rooms that are its own. False if it was opened or closed before.
+    pub fn open(&self, member: &Member, handle: H, own_rooms: impl IntoIterator<Item = Room>) -> bool {
+        let mut inner = self.inner.write().expect("no panic under the lock");
+        if !member.advance(Life::New, Life::Open) {
+            return false;
+        }
+        inner.members.insert(member.id, Entry { handle, rooms: HashSet::new() });
+        inner.enter(member.id, own_rooms);
+        true
+    }
+
+    /// Takes the member out of every room, for good. True if it was open.
+    pub fn close(&self, member: &Member) -> bool {
+        let mut inner = self.inner.write().expect("no panic under the lock");
+        *member.life.lock().expect("no panic under the lock") = Life::Closed;
+        let Some(entry) = inner.members.remove(&member.id) else { return false };
+        for room in &entry.rooms {
+            inner.exit(member.id, room);
+        }
+        true
+    }
+
+    /// All of `rooms`, or none. Rooms that the member is in already cost nothing.
+    pub fn join(&self, member: &Member, rooms: &[Room], max: usize) -> Result<(), JoinError> {
+        let mut inner = self.inner.write().expect("no panic under the lock");
+        let entry = inner.members.get(&member.id).ok_or(JoinError::NotOpen)?;
+        let fresh: HashSet<&Room> = rooms.iter().filter(|room| !entry.rooms.contains(*room)).collect();
+        if !fresh.is_empty() && entry.rooms.len() + fresh.len() > max {
+            return Err(JoinError::TooMany { max });
+        }
+        inner.enter(member.id, fresh.into_iter().cloned());
+        Ok(())
+    }
+
+    /// Leaving a room that one is not in is no error.
+    pub fn leave(&self, member: &Member, rooms: &[Room]) {
+        let mut inner = self.inner.write().expect("no panic under the lock");
+        for room in rooms {
+            let Some(entry) = inner.members.get_mut(&member.id) else { return };
+            if entry.rooms.remove(room) {
+                inner.exit(member.id, room);
+            }
+        }
+    }
+
+    /// For each group of rooms the members that hear it: each member once, in the first group that matches.
+    pub fn first_matches<'a>(&self, groups: impl IntoIterator<Item = &'a [Room]>) -> Vec<Vec<H>> {
+        let inner = self.inner.read().expect("no panic under the lock");
+        let mut seen = HashSet::new();
+        let mut hear = |rooms: &[Room]| {
+            let ids = rooms.iter().filter_map(|room| inner.rooms.get(room)).flatten();
+            ids.filter(|id| seen.insert(**id)).map(|id| inner.members[id].handle.clone()).collect()
+        };
+        groups.into_iter().map(&mut hear).collect()
+    }
+
+    pub fn everyone(&self) -> Vec<H> {
+        let inner = self.inner.read().expect("no panic under the lock");
+        inner.members.values().map(|entry| entry.handle.clone()).collect()
+    }
+
+    /// The numbers of members and of rooms with members.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.inner.read().expect("no panic under the lock");
+        (inner.members.len(), inner.rooms.len())
+    }
+}
+
+impl<H> Inner<H> {
+    fn enter(&mut self, id: u64, rooms: impl IntoIterator<Item = Room>) {
+        let entry = self.members.get_mut(&id).expect("only open members enter rooms");
+        for room in rooms {
+            self.rooms.entry(room.clone()).or_default().insert(id);
+            entry.rooms.insert(room);
+        }
+    }
+
+    fn exit(&mut self, id: u64, room: &Room) {
+        let Some(ids) = self.rooms.get_mut(room) else { return };
+        ids.remove(&id);
+        if ids.is_empty() {
+            self.rooms.remove(room);
+        }
+    }
+}
+
+impl Member {
+    fn advance(&self, from: Life, to: Life) -> bool {
+        let mut life = self.life.lock().expect("no panic under the lock");
+        let may = *life == from;
+        if may {
+            *life = to;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    fn room(name: &str) -> Room {
+        Room::new(name).expect("a valid name")
+    }
+
+    fn open(rooms: &Rooms<&'static str>, name: &'static str, own: &[&str]) -> Member {
+        let member = rooms.new_member();
+        assert!(rooms.open(&member, name, own.iter().map(|own| room(own))));
+        member
+    }
+
+    #[test]
+    fn a_member_of_several_audiences_is_in_the_first_alone() {
+        let rooms = Rooms::default();
+        open(&rooms, "seller", &["seller:1", "user:1", "product:1"]);
+        open(&rooms, "visitor", &["product:1"]);
+        let (private, public) = ([room("seller:1"), room("user:1")], [room("product:1"), room("storefront:1")]);
+        assert_eq!(rooms.first_matches([&private[..], &public[..]]), [vec!["seller"], vec!["visitor"]]);
+    }
+
+    #[test]
+    fn a_member_that_closed_before_it_opened_stays_out() {
+        let rooms = Rooms::default();
+        let member = rooms.new_member();
+        assert!(!rooms.close(&member));
+        assert!(!rooms.open(&member, "late", [room("buyers")]));
+        assert_eq!(rooms.join(&member, &[room("product:1")], 10), Err(JoinError::NotOpen));
+        assert_eq!(rooms.size(), (0, 0));
+    }
+
+    #[test]
+    fn joins_and_leaves_that_race_with_the_end_of_the_connection_leave_no_trace() {
+        let rooms = Rooms::default();
+        for _ in 0..500 {
+            let (member, barrier) = (rooms.new_member(), Barrier::new(3));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    rooms.open(&member, "racer", [room("buyers")]);
+                });
+                scope.spawn(|| {
+                    barrier.wait();
+                    for id in 0..5 {
+                        rooms.join(&member, &[room(&format!("product:{id}"))], 10).ok();
+                        rooms.leave(&member, &[room("buyers")]);
+                    }
+                });
+                scope.spawn(|| {
+                    barrier.wait();
+                    rooms.close(&member);
+                });
+            });
+            assert_eq!(rooms.size(), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_join_above_the_limit_joins_nothing_and_a_repeated_join_costs_nothing() {
+        let rooms = Rooms::default();
+        let member = open(&rooms, "greedy", &["buyers"]);
+        rooms.join(&member, &[room("product:1"), room("product:1")], 2).expect("two rooms of two");
+        rooms.join(&member, &[room("product:1")], 2).expect("a room that it is in");
+        assert_eq!(rooms.join(&member, &[room("product:2")], 2), Err(JoinError::TooMany { max: 2 }));
+        assert_eq!(rooms.size(), (1, 2));
+    }
+
+    #[test]
+    fn a_room_that_was_left_is_silent_and_forgotten() {
+        let rooms = Rooms::default();
+        let member = open(&rooms, "gone", &["buyers"]);
+        rooms.leave(&member, &[room("buyers"), room("never joined")]);
+        assert_eq!(rooms.first_matches([&[room("buyers")][..]]), [Vec::<&str>::new()]);
+        assert_eq!(rooms.size(), (1, 0));
+    }
+}

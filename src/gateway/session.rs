@@ -1,0 +1,177 @@
+//! One client, from connect to disconnect.
+
+use std::{
+    convert::Infallible,
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::extract::ConnectInfo;
+use socketioxide::{
+    SocketIo,
+    adapter::Adapter,
+    extract::{AckSender, Extension, SocketRef},
+    handler::{ConnectHandler, FromConnectParts, Value},
+    socket::{Sid, Socket},
+};
+
+use super::{
+    Handshake, Peer, Shared,
+    messages::{self, Incoming},
+    resume,
+    rooms::Member,
+    sign_in::kind,
+};
+use crate::{identity::Identity, room::Room};
+
+/// What is known of one client. Handlers, which belong to the socket, hold it: so it can't hold the socket.
+pub(super) struct Session {
+    pub sid: Sid,
+    pub member: Member,
+    pub identity: Identity,
+    own_rooms: Vec<Room>,
+    since: Option<String>,
+    /// The disconnect handler has run.
+    ended: AtomicBool,
+}
+
+/// A session with the socket to reach it by.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub session: Arc<Session>,
+    pub socket: SocketRef,
+}
+
+pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
+    // Whatever a handler does before its future is spawned happens in the order in which the client sent its
+    // messages; so everything but a replay is done there, and the futures are empty.
+    let on_connect = {
+        let shared = shared.clone();
+        move |socket: SocketRef, Extension(session): Extension<Arc<Session>>| {
+            let missed = open(&shared, socket.clone(), &session);
+            async move {
+                if let Some((rooms, since)) = missed {
+                    resume::resume(&socket, &rooms, &since).await;
+                }
+            }
+        }
+    };
+    let admit = {
+        let shared = shared.clone();
+        async move |socket: SocketRef, presented: Presented| admit(&shared, &socket, presented).await
+    };
+    io.ns("/", on_connect.with(admit));
+}
+
+/// Signs the client in. Handlers are registered here, before it learns that it is connected: so no message is lost.
+async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -> Result<(), String> {
+    let handshake = presented.handshake?;
+    let since = since(&handshake.auth, "auth.since")?;
+    let identity = shared.sign_in.sign_in(&handshake).await?;
+    let session = Arc::new(Session {
+        sid: socket.id,
+        member: shared.rooms.new_member(),
+        own_rooms: shared.policy.own_rooms(&identity),
+        identity,
+        since,
+        ended: AtomicBool::new(false),
+    });
+    if let Some(peer) = presented.peer {
+        peer.carry(socket.id);
+    }
+    socket.extensions.insert(session.clone());
+    socket.on_disconnect({
+        let (shared, session) = (shared.clone(), session.clone());
+        move || {
+            end(&shared, &session);
+            ready(())
+        }
+    });
+    socket.on_fallback({
+        let shared = shared.clone();
+        move |socket: SocketRef, incoming: Incoming, ack: AckSender| {
+            let missed = messages::handle(&shared, &session, incoming, ack);
+            async move {
+                if let Some((rooms, since)) = missed {
+                    resume::resume(&socket, &rooms, &since).await;
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The client hears its own rooms from here on. Returns what it may have missed: rooms, and since when.
+fn open(shared: &Shared, socket: SocketRef, session: &Arc<Session>) -> Option<(Vec<Room>, String)> {
+    let client = Client { session: session.clone(), socket };
+    if shared.rooms.open(&session.member, client, session.own_rooms.iter().cloned()) {
+        shared.metrics.sockets.inc();
+    }
+    session.since.clone().map(|since| (session.own_rooms.clone(), since))
+}
+
+fn end(shared: &Shared, session: &Session) {
+    if shared.rooms.close(&session.member) {
+        shared.metrics.sockets.dec();
+    }
+    session.ended.store(true, Ordering::SeqCst);
+    shared.connections.forget(session.sid);
+}
+
+impl Shared {
+    /// Ends a client's connection without a word, so that it reconnects by itself.
+    pub(super) fn cut(&self, session: &Session, reason: &str) {
+        if !self.rooms.close(&session.member) {
+            return;
+        }
+        self.metrics.sockets.dec();
+        self.metrics.sockets_cut.with_label_values(&[reason]).inc();
+        tracing::info!(socket = %session.sid, reason, "cut a connection");
+        self.connections.cut(session.sid);
+        // The disconnect handler may have run in between, and it forgets what was cut before it.
+        if session.ended.load(Ordering::SeqCst) {
+            self.connections.forget(session.sid);
+        }
+    }
+}
+
+/// The `since` of an object that a client sent.
+pub(super) fn since(payload: &serde_json::Value, name: &str) -> Result<Option<String>, String> {
+    match payload.get("since") {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(serde_json::Value::String(position)) => Ok(Some(position.clone())),
+        Some(other) => Err(format!("{name}: expected the position of an event, a string, found {}", kind(other))),
+    }
+}
+
+/// What a client shows when it connects, and the connection that carries it.
+struct Presented {
+    handshake: Result<Handshake, String>,
+    /// `None` while it polls: each poll may come over another connection.
+    peer: Option<Peer>,
+}
+
+impl<A: Adapter> FromConnectParts<A> for Presented {
+    type Error = Infallible;
+
+    fn from_connect_parts(socket: &Arc<Socket<A>>, auth: &Option<Value>) -> Result<Self, Infallible> {
+        let auth = match auth {
+            Some(Value::Str(text, _)) if !text.is_empty() => {
+                serde_json::from_str(text).map_err(|_| "auth: expected JSON".to_owned())
+            }
+            Some(Value::Bytes(_)) => Err("auth: expected JSON, found bytes".to_owned()),
+            _ => Ok(serde_json::Value::Null),
+        };
+        let parts = socket.req_parts();
+        let by_websocket =
+            parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "transport=websocket"));
+        let peer = parts.extensions.get::<ConnectInfo<Peer>>().filter(|_| by_websocket);
+        Ok(Self {
+            handshake: auth.map(|auth| Handshake { auth, headers: parts.headers.clone() }),
+            peer: peer.map(|ConnectInfo(peer)| peer.clone()),
+        })
+    }
+}

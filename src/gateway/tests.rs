@@ -1,0 +1,540 @@
+//! The gateway behind its HTTP server on a port of its own, met by clients over the wire.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use serde_json::{Value, json, value::RawValue};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::{
+    change::{Op, TableName},
+    event::{Audience, Event},
+    http::{self, Http},
+    identity::Identity,
+    readiness::Readiness,
+    room::Room,
+};
+
+#[path = "../../tests/support/client.rs"]
+mod client;
+use client::{Client, PATIENCE};
+
+/// Products are open to all, a seller's room to who works for the seller.
+struct Marketplace;
+
+impl Policy for Marketplace {
+    fn may_join(&self, identity: &Identity, room: &Room) -> bool {
+        match room.as_str().split_once(':') {
+            Some(("product", _)) => true,
+            Some(("seller", id)) => identity.stores.iter().any(|store| store == id),
+            _ => false,
+        }
+    }
+
+    fn own_rooms(&self, identity: &Identity) -> Vec<Room> {
+        identity.user_id.iter().map(|id| room(&format!("user:{id}"))).collect()
+    }
+
+    fn rooms_for_message(&self, name: &str, identity: &Identity, payload: &Value) -> Result<Vec<Room>, String> {
+        match name {
+            "join:product" => match payload["productId"].as_str() {
+                Some(id) => Ok(vec![room(&format!("product:{id}"))]),
+                None => Err("productId: expected a string".to_owned()),
+            },
+            "join:seller" => Ok(identity.stores.iter().map(|store| room(&format!("seller:{store}"))).collect()),
+            _ => Err(format!("unknown message {name:?}")),
+        }
+    }
+}
+
+/// Believes everything; a user whose id starts with "s" is a seller.
+struct Trusting;
+
+impl SignIn for Trusting {
+    fn sign_in<'a>(&'a self, handshake: &'a Handshake) -> BoxFuture<'a, Result<Identity, String>> {
+        async {
+            match handshake.auth["userId"].as_str() {
+                Some("nobody") => Err("there is no such user".to_owned()),
+                Some(id) => Ok(Identity {
+                    user_id: Some(id.to_owned()),
+                    stores: id.starts_with('s').then(|| id.to_owned()).into_iter().collect(),
+                    ..Identity::default()
+                }),
+                None => Ok(Identity::default()),
+            }
+        }
+        .boxed()
+    }
+}
+
+struct Server {
+    gateway: Gateway,
+    metrics: Arc<Metrics>,
+    readiness: watch::Sender<Readiness>,
+    url: String,
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    async fn start(config: GatewayConfig) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let allowed_origins = config.allowed_origins.clone();
+        let (gateway, socket_io) = Gateway::new(config, Arc::new(Marketplace), Arc::new(Trusting), metrics.clone());
+        let (readiness, readiness_receiver) = watch::channel(Readiness::not_ready("starting"));
+        let router = http::router(Http {
+            gateway: gateway.clone(),
+            socket_io,
+            allowed_origins,
+            metrics: metrics.clone(),
+            readiness: readiness_receiver,
+            demo: None,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn({
+            let (gateway, stop) = (gateway.clone(), stop.clone());
+            async move { http::serve(listener, &gateway, router, stop.cancelled_owned()).await }
+        });
+        Self { gateway, metrics, readiness, url, stop, task }
+    }
+
+    async fn default() -> Self {
+        Self::start(GatewayConfig::default()).await
+    }
+
+    async fn connect(&self, user: &str) -> Client {
+        self.connect_with(json!({ "userId": user })).await
+    }
+
+    async fn connect_with(&self, auth: Value) -> Client {
+        let before = self.gateway.shared.rooms.size().0;
+        let client = Client::connect(&self.url, auth).await.expect("the client connects");
+        // A client knows a moment before the server that it is connected.
+        self.wait_until("the socket is in the registry", || self.gateway.shared.rooms.size().0 > before).await;
+        client
+    }
+
+    async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let poll = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, poll).await.unwrap_or_else(|_| panic!("did not come true: {what}"));
+    }
+
+    async fn wait_until_empty(&self) {
+        let shared = &self.gateway.shared;
+        self.wait_until("no trace is left", || {
+            shared.rooms.size() == (0, 0) && shared.connections.size() == (0, 0) && self.metrics.sockets.get() == 0
+        })
+        .await;
+    }
+
+    fn cut(&self, reason: &str) -> u64 {
+        self.metrics.sockets_cut.with_label_values(&[reason]).get()
+    }
+
+    async fn get(&self, path: &str, headers: &str) -> String {
+        self.request(&format!("GET {path} HTTP/1.1\r\n{headers}"), "").await
+    }
+
+    async fn request(&self, head: &str, body: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let host = self.url.trim_start_matches("http://");
+        let mut tcp = tokio::net::TcpStream::connect(host).await.expect("the server accepts");
+        let request = format!("{head}Host: {host}\r\nConnection: close\r\n\r\n{body}");
+        tcp.write_all(request.as_bytes()).await.expect("the request is sent");
+        let mut response = String::new();
+        tcp.read_to_string(&mut response).await.expect("the response is text");
+        response
+    }
+}
+
+fn room(name: &str) -> Room {
+    Room::new(name).expect("a valid name")
+}
+
+fn position(xmin: u64) -> Position {
+    Position { system: 1, database: 2, xmin }
+}
+
+fn audience(rooms: &[&str], sees: &str) -> Audience {
+    let data = vec![("sees".into(), RawValue::from_string(json!(sees).to_string()).expect("JSON"))];
+    Audience { rooms: rooms.iter().map(|name| room(name)).collect(), data }
+}
+
+fn event(id: u64, audiences: Vec<Audience>) -> Event {
+    Event {
+        kind: "product:updated".into(),
+        id: id.to_string(),
+        at: chrono::Utc::now(),
+        actor: None,
+        table: TableName::new("public", "products"),
+        op: Op::Update,
+        xid: id,
+        position: position(id),
+        subject: Arc::new([]),
+        audiences,
+    }
+}
+
+fn id(event: &Value) -> u64 {
+    event["metadata"]["id"].as_str().expect("an id").parse().expect("a number")
+}
+
+fn ids(events: &[(String, Value)]) -> Vec<u64> {
+    events.iter().map(|(_, event)| id(event)).collect()
+}
+
+#[tokio::test]
+async fn a_join_is_acknowledged_with_the_room_and_the_position_and_events_follow() {
+    let server = Server::default().await;
+    server.gateway.set_position(position(7));
+    let mut client = server.connect("b1").await;
+
+    let ack = client.emit_with_ack("join:product", json!({ "productId": "p1" })).await;
+    server.gateway.deliver(&event(8, vec![audience(&["product:p1"], "shoppers")]));
+
+    assert_eq!(ack, json!({ "success": true, "room": "product:p1", "position": position(7).to_string() }));
+    let heard = client.event_named("product:updated").await;
+    assert_eq!(heard["data"], json!({ "sees": "shoppers" }));
+    assert_eq!(heard["metadata"]["id"], "8");
+    assert_eq!(server.metrics.deliveries.get(), 1);
+}
+
+#[tokio::test]
+async fn own_rooms_are_joined_without_asking() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    let mut other = server.connect("b2").await;
+    server.gateway.deliver(&event(1, vec![audience(&["user:b1"], "b1")]));
+    assert_eq!(client.event_named("product:updated").await["data"]["sees"], "b1");
+    assert_eq!(other.events_so_far().await, []);
+}
+
+#[tokio::test]
+async fn a_socket_in_rooms_of_several_audiences_hears_the_first_once() {
+    let server = Server::default().await;
+    let mut seller = server.connect("s1").await;
+    let mut shopper = server.connect("b1").await;
+    for client in [&seller, &shopper] {
+        assert_eq!(client.emit_with_ack("join", json!({ "room": "product:p1" })).await["success"], true);
+    }
+    assert_eq!(seller.emit_with_ack("join:seller", Value::Null).await["room"], "seller:s1");
+
+    let audiences = vec![audience(&["seller:s1", "user:s1"], "seller"), audience(&["product:p1"], "shoppers")];
+    server.gateway.deliver(&event(1, audiences));
+
+    let seen =
+        |events: Vec<(String, Value)>| events.into_iter().map(|(_, e)| e["data"]["sees"].clone()).collect::<Vec<_>>();
+    assert_eq!(seen(seller.events_so_far().await), ["seller"]);
+    assert_eq!(seen(shopper.events_so_far().await), ["shoppers"]);
+}
+
+#[tokio::test]
+async fn events_arrive_in_the_order_in_which_they_were_delivered() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    for id in 1..=500 {
+        server.gateway.deliver(&event(id, vec![audience(&["user:b1"], "b1")]));
+    }
+    let events = client.events_until(|_, event| id(event) == 500).await;
+    assert_eq!(ids(&events), (1..=500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn every_event_later_than_the_acknowledged_position_is_heard() {
+    const LAST: u64 = 3000;
+    let server = Server::start(GatewayConfig {
+        buffer_per_socket: std::num::NonZeroUsize::new(2 * LAST as usize).expect("not zero"),
+        ..GatewayConfig::default()
+    })
+    .await;
+    let mut clients = Vec::new();
+    for id in 0..8 {
+        clients.push(server.connect(&format!("b{id}")).await);
+    }
+    let delivery = tokio::spawn({
+        let gateway = server.gateway.clone();
+        async move {
+            for id in 1..=LAST {
+                gateway.deliver(&event(id, vec![audience(&["product:p1"], "shoppers")]));
+                gateway.set_position(position(id));
+                if id % 10 == 0 {
+                    tokio::time::sleep(Duration::from_micros(100)).await;
+                }
+            }
+        }
+    });
+    let mut firsts = Vec::new();
+    for client in &mut clients {
+        let ack = client.emit_with_ack("join:product", json!({ "productId": "p1" })).await;
+        let told: u64 = match &ack["position"] {
+            Value::String(position) => position.parse::<Position>().expect("a position").xmin,
+            _ => 0,
+        };
+        firsts.push(told);
+    }
+    delivery.await.expect("all is delivered");
+    server.gateway.deliver(&event(LAST + 1, vec![audience(&["product:p1"], "shoppers")]));
+    for (client, told) in clients.iter_mut().zip(firsts) {
+        let heard = ids(&client.events_until(|_, event| id(event) == LAST + 1).await);
+        let later: Vec<u64> = heard.into_iter().filter(|id| *id > told).collect();
+        assert_eq!(later, (told + 1..=LAST + 1).collect::<Vec<_>>(), "live from {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_was_left_is_not_heard() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    client.emit_with_ack("join:product", json!({ "productId": "p1" })).await;
+    let ack = client.emit_with_ack("leave:product", json!({ "productId": "p1" })).await;
+    server.gateway.deliver(&event(1, vec![audience(&["product:p1"], "shoppers")]));
+    assert_eq!(ack["room"], "product:p1");
+    assert_eq!(client.events_so_far().await, []);
+}
+
+#[tokio::test]
+async fn a_closed_room_and_one_that_does_not_exist_are_denied_in_the_same_words() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    let closed = client.emit_with_ack("join", json!({ "room": "seller:s1" })).await;
+    let missing = client.emit_with_ack("join", json!({ "room": "nosuch:s1" })).await;
+    assert_eq!(closed, json!({ "success": false, "error": "there is no room \"seller:s1\" that you may join" }));
+    assert_eq!(
+        missing["error"].as_str().map(|error| error.replace("nosuch", "seller")).as_deref(),
+        closed["error"].as_str()
+    );
+
+    server.gateway.deliver(&event(1, vec![audience(&["seller:s1", "nosuch:s1"], "seller")]));
+    assert_eq!(client.events_so_far().await, []);
+}
+
+#[tokio::test]
+async fn malformed_messages_are_answered_with_what_is_wrong_and_harm_nobody() {
+    let server = Server::start(GatewayConfig { max_rooms_per_socket: 2, ..GatewayConfig::default() }).await;
+    let mut bystander = server.connect("b2").await;
+    let client = server.connect("b1").await;
+    let too_large = json!(["join", { "room": "x".repeat(70_000) }]).to_string();
+    let wrong: [(&str, &str); 9] = [
+        (r#"["join"]"#, "expected an object with the key room"),
+        (r#"["join",{"room":7}]"#, "room: expected a string, found a number"),
+        (r#"["join",{"room":""}]"#, "room: expected a name of 1 to 256 bytes"),
+        (r#"["join",{"room":"product:1\u0000"}]"#, "room: expected a name of 1 to 256 bytes"),
+        (r#"["join",{"room":"product:1","since":1}]"#, "since: expected the position of an event"),
+        (r#"["join:product",{"productId":{}}]"#, "productId: expected a string"),
+        (r#"["join:nothing",{}]"#, "unknown message"),
+        (r#"["drop everything",null]"#, "unknown message"),
+        (&too_large, "bytes, 65536 are allowed"),
+    ];
+    for (message, expected) in wrong {
+        let ack = client.raw_with_ack(message).await;
+        assert_eq!(ack["success"], false, "{message:.100}");
+        assert!(ack["error"].as_str().is_some_and(|error| error.contains(expected)), "{message:.100}: {ack}");
+    }
+
+    assert_eq!(client.emit_with_ack("join", json!({ "room": "product:1" })).await["success"], true);
+    let ack = client.emit_with_ack("join", json!({ "room": "product:2" })).await;
+    assert!(ack["error"].as_str().is_some_and(|error| error.starts_with("a connection can be in 2 rooms")), "{ack}");
+
+    client.emit("join", json!("no acknowledgement is asked for")).await;
+    client.emit("nonsense", Value::Null).await;
+    server.gateway.deliver(&event(1, vec![audience(&["user:b1", "user:b2"], "both")]));
+    assert_eq!(bystander.events_so_far().await.len(), 1);
+    assert!(client.is_connected());
+}
+
+#[tokio::test]
+async fn what_no_socket_io_client_sends_ends_its_own_connection_alone() {
+    let server = Server::default().await;
+    let mut bystander = server.connect("b2").await;
+    let far_too_large = format!("42{}", json!(["join", { "room": "x".repeat(1_000_000) }]));
+    let too_deep = format!("42[\"join\",{}", "[".repeat(50_000));
+    for packet in [&far_too_large, &too_deep, r#"42["join",{"room":]"#, "42[7]", "42{}", "4", "9", ""] {
+        let mut client = server.connect("b1").await;
+        client.send_raw(packet).await;
+        client.disconnected().await;
+    }
+    server.gateway.deliver(&event(1, vec![audience(&["user:b1", "user:b2"], "both")]));
+    assert_eq!(bystander.events_so_far().await.len(), 1);
+    assert_eq!(server.gateway.shared.rooms.size().0, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_sign_in_refuses_is_told_why() {
+    let server = Server::default().await;
+    let refused = Client::connect(&server.url, json!({ "userId": "nobody" })).await.err().expect("refused");
+    assert_eq!(refused.0, "there is no such user");
+    let refused = Client::connect(&server.url, json!({ "since": 5 })).await.err().expect("refused");
+    assert_eq!(refused.0, "auth.since: expected the position of an event, a string, found a number");
+    server.wait_until_empty().await;
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_cut_while_another_hears_all() {
+    for upgraded in [false, true] {
+        let server = Server::start(GatewayConfig {
+            buffer_per_socket: std::num::NonZeroUsize::new(64).expect("not zero"),
+            ..GatewayConfig::default()
+        })
+        .await;
+        let auth = json!({ "userId": "b1" });
+        let mut frozen = match upgraded {
+            true => Client::connect_upgraded(&server.url, auth).await.expect("the client connects"),
+            false => Client::connect(&server.url, auth).await.expect("the client connects"),
+        };
+        let mut other = server.connect("b2").await;
+        frozen.stop_reading();
+
+        // The kernel's buffers take some megabytes before the server's own fills.
+        let padding = "x".repeat(100_000);
+        let mut last = 0;
+        while server.cut("slow") == 0 {
+            last += 1;
+            assert!(last < 2000, "the frozen client was never cut (upgraded: {upgraded})");
+            server.gateway.deliver(&event(last, vec![audience(&["user:b1", "user:b2"], &padding)]));
+            other.events_until(|_, event| id(event) == last).await;
+        }
+
+        // Its TCP connection is gone at once, though it reads nothing: no trace is left but the other.
+        server.wait_until("the cut socket is gone", || server.gateway.connections().size() == (1, 0)).await;
+        assert_eq!(server.metrics.sockets.get(), 1, "upgraded: {upgraded}");
+        server.gateway.deliver(&event(last + 1, vec![audience(&["user:b1", "user:b2"], "both")]));
+        assert_eq!(ids(&other.events_so_far().await), [last + 1]);
+        frozen.read_again();
+        let reason = frozen.disconnected().await;
+        assert!(reason.starts_with("lost"), "a JavaScript client reconnects after that alone: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_polling_client_that_was_cut_is_told_that_its_session_is_unknown() {
+    let server = Server::start(GatewayConfig {
+        buffer_per_socket: std::num::NonZeroUsize::new(8).expect("not zero"),
+        ping_interval: Duration::from_millis(200),
+        ping_timeout: Duration::from_millis(200),
+        ..GatewayConfig::default()
+    })
+    .await;
+    let open = client::poll(&server.url, "EIO=4&transport=polling").await.expect("an open packet");
+    let open: Value = serde_json::from_str(&open[1..]).expect("JSON");
+    let sid = open["sid"].as_str().expect("a sid");
+    let query = format!("EIO=4&transport=polling&sid={sid}");
+    let connect = r#"40{"userId":"b1"}"#;
+    let head = format!("POST /socket.io/?{query} HTTP/1.1\r\nContent-Length: {}\r\n", connect.len());
+    server.request(&head, connect).await;
+    server.wait_until("it is connected", || server.metrics.sockets.get() == 1).await;
+    let mut last = 0;
+    while server.cut("slow") == 0 {
+        last += 1;
+        server.gateway.deliver(&event(last, vec![audience(&["user:b1"], "b1")]));
+        assert!(last < 100, "never cut");
+    }
+    assert!(client::poll(&server.url, &query).await.expect("an answer").contains("Session ID unknown"));
+    server.wait_until_empty().await;
+}
+
+#[tokio::test]
+async fn sockets_that_went_leave_no_trace() {
+    let server = Server::default().await;
+    let mut clients = Vec::new();
+    for id in 0..20 {
+        let auth = json!({ "userId": format!("b{id}") });
+        let client = match id % 2 {
+            0 => Client::connect(&server.url, auth).await,
+            _ => Client::connect_upgraded(&server.url, auth).await,
+        };
+        clients.push(client.expect("the client connects"));
+    }
+    for (id, client) in clients.into_iter().enumerate() {
+        client.emit("join", json!({ "room": format!("product:{id}") })).await;
+        if id % 3 == 0 {
+            client.emit_with_ack("ping", Value::Null).await;
+            client.send_raw("41").await;
+        }
+        drop(client);
+    }
+    server.wait_until_empty().await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_what_it_missed_is_told_to_load_anew() {
+    let server = Server::default().await;
+    let mut client = server.connect_with(json!({ "userId": "b1", "since": position(1).to_string() })).await;
+    let resync = client.event_named("rowcast:resync").await;
+    assert_eq!(resync["rooms"], json!(["user:b1"]));
+    client.emit_with_ack("join", json!({ "room": "product:1", "since": "what?" })).await;
+    let resync = client.event_named("rowcast:resync").await;
+    assert_eq!(resync["rooms"], json!(["product:1"]));
+    assert!(resync["reason"].as_str().is_some_and(|reason| reason.contains("not a position")), "{resync}");
+
+    server.gateway.resync("the database was restored");
+    assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "the database was restored" }));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_with_the_position_and_the_time() {
+    let server = Server::default().await;
+    let client = server.connect("b1").await;
+    let before = client.emit_with_ack("ping", Value::Null).await;
+    server.gateway.set_position(position(3));
+    let after = client.emit_with_ack("ping", Value::Null).await;
+    assert_eq!((&before["success"], &before["position"]), (&json!(true), &Value::Null));
+    assert_eq!(after["position"], position(3).to_string());
+    chrono::DateTime::parse_from_rfc3339(after["time"].as_str().expect("a time")).expect("ISO 8601");
+}
+
+#[tokio::test]
+async fn a_drain_closes_transports_and_cuts_who_does_not_close() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    let frozen = server.connect("b2").await;
+    frozen.stop_reading();
+    let padding = "x".repeat(100_000);
+    for id in 1..=200 {
+        server.gateway.deliver(&event(id, vec![audience(&["user:b2"], &padding)]));
+    }
+    server.stop.cancel();
+    server.gateway.drain(Duration::from_millis(300)).await;
+    assert_eq!(client.disconnected().await, "transport closed by the server");
+    assert_eq!(server.cut("drain"), 1);
+    tokio::time::timeout(PATIENCE, server.task).await.expect("the server ends").expect("no panic").expect("no error");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_not_connect() {
+    let server = Server::default().await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let own = format!("Origin: {}\r\n", server.url);
+    for welcome in ["", "Origin: http://localhost:3000\r\n", &own] {
+        assert!(server.get(path, welcome).await.starts_with("HTTP/1.1 200"), "{welcome}");
+    }
+    let response = server.get(path, "Origin: http://localhost:3000\r\n").await.to_lowercase();
+    assert!(response.contains("access-control-allow-origin: http://localhost:3000"), "{response}");
+    assert!(response.contains("access-control-allow-credentials: true"), "{response}");
+    let refused = server.get(path, "Origin: https://elsewhere.example\r\n").await;
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("allowed_origins"), "{refused}");
+}
+
+#[tokio::test]
+async fn health_readiness_and_metrics_are_served() {
+    let server = Server::default().await;
+    assert!(server.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
+    let starting = server.get("/readyz", "").await;
+    assert!(starting.starts_with("HTTP/1.1 503") && starting.ends_with(r#"{"ready":false,"reason":"starting"}"#));
+    server.readiness.send_replace(Readiness::Ready);
+    let ready = server.get("/readyz", "").await;
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with(r#"{"ready":true}"#));
+    let client = server.connect("b1").await;
+    client.emit_with_ack("join", json!({ "room": "seller:s1" })).await;
+    let metrics = server.get("/metrics", "").await;
+    assert!(metrics.contains("rowcast_sockets 1"), "{metrics}");
+    assert!(metrics.contains(r#"rowcast_client_messages_total{message="join",result="refused"} 1"#), "{metrics}");
+    assert!(server.get("/", "").await.contains("/socket.io"));
+}
