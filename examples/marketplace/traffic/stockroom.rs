@@ -14,7 +14,7 @@ const EDITIONS: [(&str, i64); 6] = [
     ("Brass coffee scoop", 2800),
 ];
 
-/// More limited editions than this at a time are not on sale: the oldest goes.
+/// More limited editions than this at a time are not on sale: the oldest is archived, and later deleted.
 const EDITIONS_ON_SALE: i64 = 2;
 
 /// Goods arrive for a product that has run low. Mostly a seller waits until it is sold out.
@@ -56,13 +56,16 @@ pub async fn promote(db: &mut Client, rng: &mut Rng) -> Result<(), Error> {
     Ok(())
 }
 
-/// A limited edition goes on sale; the oldest one goes when there are enough.
+/// A limited edition goes on sale. The oldest one is withdrawn when there are enough, and one that was withdrawn before is
+/// deleted.
 pub async fn limited_edition(db: &mut Client, cast: &Cast, rng: &mut Rng) -> Result<(), Error> {
     let (name, cents) = EDITIONS[rng.usize(..EDITIONS.len())];
     let seller = cast.seller(rng);
     let tx = db.transaction().await?;
+    tx.execute("DELETE FROM products WHERE sku LIKE 'LTD-%' AND status = 'archived'", &[]).await?;
     tx.execute(
-        "DELETE FROM products WHERE id IN (SELECT id FROM products WHERE sku LIKE 'LTD-%' ORDER BY sku DESC OFFSET $1)",
+        "UPDATE products SET status = 'archived'
+         WHERE id IN (SELECT id FROM products WHERE sku LIKE 'LTD-%' AND status = 'active' ORDER BY sku DESC OFFSET $1)",
         &[&(EDITIONS_ON_SALE - 1)],
     )
     .await?;
