@@ -33,6 +33,10 @@ describe('client messages', () => {
     joined('product:product-5')(await buyer.ask('join:product', { productId: 'product-5' }))
   })
 
+  it('join:product takes a whole number, as databases with serial keys have them', async () => {
+    joined('product:7')(await buyer.ask('join:product', { productId: 7 }))
+  })
+
   it('join:storefront answers with the room and a position', async () => {
     joined('storefront:seller-2')(await buyer.ask('join:storefront', { sellerId: 'seller-2' }))
   })
@@ -131,7 +135,7 @@ describe('client messages', () => {
     ['join:product with a number', 'join:product', 7],
     ['join:product with a list', 'join:product', ['product-1']],
     ['join:product without productId', 'join:product', {}],
-    ['join:product with a number for productId', 'join:product', { productId: 7 }],
+    ['join:product with a fraction for productId', 'join:product', { productId: 7.5 }],
     ['join:product with an object for productId', 'join:product', { productId: { $ne: '' } }],
     ['join:product with an empty productId', 'join:product', { productId: '' }],
     ['join:product with a huge productId', 'join:product', { productId: 'x'.repeat(60_000) }],
