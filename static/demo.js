@@ -461,7 +461,8 @@ function fillProduct(shown, before, id, quiet) {
   part('.name').title = value.name ?? id;
   setText(part('.tile'), [...(value.name ?? id)][0]?.toUpperCase());
   part('.tile').dataset.hue = [...people.sellers.keys()].indexOf(value.sellerId) % 3;
-  setText(part('.price s'), discounted ? money(value.price) : '');
+  setText(part('.price small'), discounted && level !== 'out' ? `−${Number(value.discountPercentage)} %` : '');
+  part('.price').title = discounted ? `${money(value.price)} before the discount` : '';
   const price = discounted ? (Number(value.price) * (100 - Number(value.discountPercentage)) / 100).toFixed(2) : value.price;
   if (setText(part('.price b'), money(price)) && !quiet) flash(part('.price'));
   if (setText(part('.stock b'), stock) && !quiet) {
@@ -471,8 +472,8 @@ function fillProduct(shown, before, id, quiet) {
   element.dataset.level = level;
   part('.level i').style.setProperty('--fill', Math.max(0, Math.min(1, stock / FULL_SHELF)).toFixed(3));
   const badge = part('.badge');
-  setText(badge, level === 'out' ? 'sold out' : level === 'low' ? 'low' : discounted ? `−${Number(value.discountPercentage)} %` : '');
-  setTone(badge, level === 'out' ? 'red' : level === 'low' ? 'amber' : 'accent');
+  setText(badge, level === 'out' ? 'sold out' : level === 'low' ? 'low' : '');
+  setTone(badge, level === 'out' ? 'red' : 'amber');
 
   if (quiet) return;
   for (const key of ['stock', 'price']) {

@@ -1,6 +1,6 @@
 //! The players: each has a connection of its own and a role, and does one thing after another.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use fastrand::Rng;
@@ -14,6 +14,9 @@ use crate::{
 
 /// So many failures in a row mean that the database is not the one that these players know.
 const FAILURES_IN_A_ROW: u32 = 25;
+
+/// Different failures that a player tells of; a day of them would fill the terminal.
+const FAILURES_REPORTED: usize = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -110,6 +113,7 @@ impl Player {
     /// Plays until the database is gone.
     pub async fn play(mut self) -> Result<Infallible> {
         let mut failures = 0;
+        let mut reported = HashSet::new();
         loop {
             tokio::time::sleep(self.pause.mul_f64(0.3 + 1.4 * self.rng.f64())).await;
             let action = self.role.choose(&mut self.rng);
@@ -121,7 +125,10 @@ impl Player {
                 bail!("the database closed the connection ({}); start it and run traffic again", reason(&err));
             }
             failures += 1;
-            eprintln!("traffic: {action:?} failed: {}", reason(&err));
+            let failure = format!("{action:?} failed: {}", reason(&err));
+            if reported.len() < FAILURES_REPORTED && reported.insert(failure.clone()) {
+                eprintln!("traffic: {failure} (said once)");
+            }
             if failures >= FAILURES_IN_A_ROW {
                 bail!("{failures} failures in a row, the last: {}; is this the sample marketplace?", reason(&err));
             }

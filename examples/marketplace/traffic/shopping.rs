@@ -16,6 +16,13 @@ struct Line {
     quantity: i32,
 }
 
+struct Sold {
+    line: Line,
+    name: String,
+    /// Decimal, as Postgres writes it.
+    price: String,
+}
+
 /// Adds an item to a cart, changes one, or removes one.
 pub async fn fill_cart(db: &mut Client, cast: &Cast, rng: &mut Rng) -> Result<(), Error> {
     let (buyer, seller) = (cast.buyer(rng), cast.seller(rng));
@@ -56,34 +63,20 @@ pub async fn order(db: &mut Client, cast: &Cast, rng: &mut Rng) -> Result<(), Er
         lines(&items)
     };
 
-    let order_id: String = tx
-        .query_one(
-            &format!(
-                "INSERT INTO orders (user_id, seller_id, customer_name, customer_email, customer_address, total, created_at)
-                 VALUES ($1, $2, $3, $4, $5, 0, {NOW_AS_TEXT}) RETURNING id"
-            ),
-            &[&buyer.id, &seller.id, &buyer.name, &buyer.email, &format!("{} Mill Lane", rng.u32(1..90))],
-        )
-        .await?
-        .get(0);
-    for line in &lines {
-        if !take(&tx, &order_id, line).await? {
-            set_cart(&tx, buyer, seller, Vec::new()).await?;
-            tx.rollback().await?;
-            return forget(db, buyer, seller).await;
+    let mut sold = Vec::with_capacity(lines.len());
+    for line in lines {
+        match take(&tx, line).await? {
+            Some(taken) => sold.push(taken),
+            None => {
+                tx.rollback().await?;
+                return forget(db, buyer, seller).await;
+            }
         }
     }
+    place(&tx, buyer, seller, &sold, &format!("{} Mill Lane", rng.u32(1..90))).await?;
     if declined {
         return tx.rollback().await;
     }
-    tx.execute(
-        "UPDATE orders SET items = (SELECT jsonb_agg(jsonb_build_object('productId', product_id, 'quantity', quantity))::text
-                                    FROM order_items WHERE order_id = $1),
-                           total = (SELECT sum(subtotal) FROM order_items WHERE order_id = $1)
-         WHERE id = $1",
-        &[&order_id],
-    )
-    .await?;
     if !items.is_empty() {
         set_cart(&tx, buyer, seller, Vec::new()).await?;
     }
@@ -103,22 +96,52 @@ pub async fn pay(db: &mut Client) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes the stock for one line and writes the order's item. False: there is not enough.
-async fn take(tx: &Transaction<'_>, order_id: &str, line: &Line) -> Result<bool, Error> {
-    let taken = tx
-        .execute(
-            "WITH sold AS (
-                 UPDATE products SET stock = stock - $3
-                 WHERE id = $2 AND stock >= $3 AND status = 'active'
-                 RETURNING id, name,
-                     round(price * (100 - CASE WHEN promotion_active = 1 THEN coalesce(discount_percentage, 0) ELSE 0 END) / 100, 2) AS price
-             )
-             INSERT INTO order_items (order_id, product_id, product_name, quantity, price, subtotal)
-             SELECT $1, id, name, $3, price, price * $3 FROM sold",
-            &[&order_id, &line.product_id, &line.quantity],
+/// Takes the stock for one line, at the price of the moment. None: there is not enough.
+async fn take(tx: &Transaction<'_>, line: Line) -> Result<Option<Sold>, Error> {
+    let row = tx
+        .query_opt(
+            "UPDATE products SET stock = stock - $2
+             WHERE id = $1 AND stock >= $2 AND status = 'active'
+             RETURNING name, round(price * (100 - CASE WHEN promotion_active = 1 THEN coalesce(discount_percentage, 0) ELSE 0 END) / 100, 2)::text",
+            &[&line.product_id, &line.quantity],
         )
         .await?;
-    Ok(taken == 1)
+    Ok(row.map(|row| Sold { line, name: row.get(0), price: row.get(1) }))
+}
+
+/// Writes the order and its items.
+async fn place(
+    tx: &Transaction<'_>,
+    buyer: &Person,
+    seller: &Person,
+    sold: &[Sold],
+    address: &str,
+) -> Result<(), Error> {
+    let items: Vec<_> = sold
+        .iter()
+        .map(|sold| json!({"productId": sold.line.product_id, "quantity": sold.line.quantity, "price": sold.price}))
+        .collect();
+    let order_id: String = tx
+        .query_one(
+            &format!(
+                "INSERT INTO orders (user_id, seller_id, customer_name, customer_email, customer_address, items, total, created_at)
+                 SELECT $1, $2, $3, $4, $5, $6::jsonb::text, sum((item->>'price')::numeric * (item->>'quantity')::integer), {NOW_AS_TEXT}
+                 FROM jsonb_array_elements($6) AS item
+                 RETURNING id"
+            ),
+            &[&buyer.id, &seller.id, &buyer.name, &buyer.email, &address, &Value::Array(items)],
+        )
+        .await?
+        .get(0);
+    for Sold { line, name, price } in sold {
+        tx.execute(
+            "INSERT INTO order_items (order_id, product_id, product_name, quantity, price, subtotal)
+             VALUES ($1, $2, $3, $4::integer, $5::text::numeric, $5::text::numeric * $4::integer)",
+            &[&order_id, &line.product_id, name, &line.quantity, price],
+        )
+        .await?;
+    }
+    Ok(())
 }
 
 /// Empties a cart that could not be ordered: something in it is sold out.

@@ -14,22 +14,28 @@ pub async fn draft(db: &mut Client, cast: &Cast, rng: &mut Rng) -> Result<(), Er
     let tx = db.transaction().await?;
     let quotation_id: String = tx
         .query_one(
-            "INSERT INTO trade_quotations (seller_id, buyer_email, buyer_id, quotation_number, valid_until, deposit_percentage)
-             VALUES ($1, $2, $3, to_char(clock_timestamp(), '\"Q-\"MMDD-HH24MISSMS'), now() + make_interval(secs => $4), 30)
-             RETURNING id",
+            "WITH offered AS MATERIALIZED (
+                 SELECT row_number() OVER () AS line, id, name, round(price * 0.85, 2) AS price, 6 + (random() * 30)::integer AS quantity
+                 FROM (SELECT id, name, price FROM products WHERE seller_id = $1 AND status = 'active' ORDER BY random() LIMIT 2) AS goods
+             ), sums AS (
+                 SELECT goods, round(goods * 0.1, 2) AS tax, round((goods * 1.1 + 20) * 0.3, 2) AS deposit
+                 FROM (SELECT coalesce(sum(price * quantity), 0) AS goods FROM offered) AS summed
+             ), quotation AS (
+                 INSERT INTO trade_quotations (seller_id, buyer_email, buyer_id, quotation_number, valid_until, subtotal, tax_amount,
+                                               shipping_amount, total, deposit_percentage, deposit_amount, balance_amount)
+                 SELECT $1, $2, $3, to_char(clock_timestamp(), '\"Q-\"MMDD-HH24MISSMS'), now() + make_interval(secs => $4), goods, tax,
+                        20, goods + tax + 20, 30, deposit, goods + tax + 20 - deposit
+                 FROM sums
+                 RETURNING id
+             ), items AS (
+                 INSERT INTO trade_quotation_items (quotation_id, line_number, description, product_id, unit_price, quantity, line_total)
+                 SELECT quotation.id, line, name, offered.id, price, quantity, price * quantity FROM offered, quotation
+             )
+             SELECT id FROM quotation",
             &[&seller.id, &buyer.email, &buyer_id, &seconds_valid],
         )
         .await?
         .get(0);
-    tx.execute(
-        "INSERT INTO trade_quotation_items (quotation_id, line_number, description, product_id, unit_price, quantity, line_total)
-         SELECT $1, row_number() OVER (), name, id, price, quantity, price * quantity
-         FROM (SELECT name, id, round(price * 0.85, 2) AS price, 6 + (random() * 30)::integer AS quantity
-               FROM products WHERE seller_id = $2 AND status = 'active' ORDER BY random() LIMIT 2) AS offered",
-        &[&quotation_id, &seller.id],
-    )
-    .await?;
-    total_up(&tx, &quotation_id).await?;
     note(&tx, &quotation_id, "created", Some(&seller.id)).await?;
     tx.commit().await
 }
