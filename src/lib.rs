@@ -13,13 +13,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod catalog;
-pub mod readiness;
-pub mod metrics;
 pub mod capture;
+pub mod catalog;
 pub mod change;
+pub mod cli;
+pub mod config;
+pub mod error;
 pub mod event;
 pub mod gateway;
+pub mod http;
 pub mod identity;
+pub mod metrics;
+pub mod migrate;
+pub mod pipeline;
 pub mod position;
+pub mod readiness;
 pub mod room;
+pub mod serve;

@@ -94,7 +94,8 @@ impl Cursor {
             cursor.progress = Progress { swept: parse(&snapshot)?, target: None };
             return Ok(Claimed::StartedAnew(cursor));
         }
-        if let Some(former) = former.filter(|former| former.generation == generation && former.system == cursor.system) {
+        if let Some(former) = former.filter(|former| former.generation == generation && former.system == cursor.system)
+        {
             cursor.progress = former.progress;
             cursor.loss = former.loss;
             cursor.saved = false;
@@ -182,7 +183,14 @@ impl<'a> Save<'a> {
         Ok(Self { client, statement })
     }
 
-    async fn run(&self, swept: &str, target: Option<&str>, page: Option<i64>, loss: i64, generation: i64) -> Result<u64, CaptureError> {
+    async fn run(
+        &self,
+        swept: &str,
+        target: Option<&str>,
+        page: Option<i64>,
+        loss: i64,
+        generation: i64,
+    ) -> Result<u64, CaptureError> {
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
         Ok(match &self.statement {
             Some(statement) => self.client.execute(statement, &parameters).await?,

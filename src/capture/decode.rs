@@ -14,11 +14,7 @@ use crate::change::{Change, Kind, Op, Row, Table, TableName, Tables};
 pub const COLUMNS: &str = r#"id, xid::text, op::text, at, schema, "table", old, new, actor"#;
 
 /// Decodes a row of [`COLUMNS`] whose first column stands at `first`, and tells how many bytes its values hold.
-pub fn change(
-    row: &tokio_postgres::Row,
-    first: usize,
-    tables: &Tables,
-) -> Result<(Change, usize), CaptureError> {
+pub fn change(row: &tokio_postgres::Row, first: usize, tables: &Tables) -> Result<(Change, usize), CaptureError> {
     let malformed = |what: &str| CaptureError::Log(format!("the change log holds {what}"));
     let xid: &str = row.try_get(first + 1)?;
     let op = match row.try_get::<_, &str>(first + 2)? {
@@ -35,7 +31,10 @@ pub fn change(
         let Some(Json(raw)) = row.try_get::<_, Option<Json<&RawValue>>>(column)? else { return Ok(None) };
         bytes += raw.get().len();
         let mut json = serde_json::Deserializer::from_str(raw.get());
-        RowSeed(shape).deserialize(&mut json).map(Some).map_err(|error| malformed(&format!("a row that is no object: {error}")))
+        RowSeed(shape)
+            .deserialize(&mut json)
+            .map(Some)
+            .map_err(|error| malformed(&format!("a row that is no object: {error}")))
     };
     let (old, new) = (side(first + 6)?, side(first + 7)?);
     let change = Change {

@@ -56,7 +56,8 @@ impl Doorbell {
             Err(_) => Hearing::Deaf,
             Ok(Err(_)) => return Err(connection.ended()),
             Ok(Ok(())) => {
-                let prepared = connection.query_typed_one("select current_setting('max_prepared_transactions')", &[]).await?;
+                let prepared =
+                    connection.query_typed_one("select current_setting('max_prepared_transactions')", &[]).await?;
                 if prepared.try_get::<_, &str>(0)? == "0" { Hearing::Doorbell } else { Hearing::Timer }
             }
         };

@@ -29,8 +29,7 @@ pub async fn statistics(client: &Client) -> Result<LogStatistics, CaptureError> 
 /// Empties what is past the retention and swept; tells how many of the log's slots that was.
 pub async fn rotate(client: &Client, retention: Duration) -> Result<i32, CaptureError> {
     let seconds = retention.as_secs_f64();
-    let row = client
-        .query_typed_one("select rowcast.rotate(make_interval(secs => $1))", &[(&seconds, Type::FLOAT8)])
-        .await?;
+    let row =
+        client.query_typed_one("select rowcast.rotate(make_interval(secs => $1))", &[(&seconds, Type::FLOAT8)]).await?;
     Ok(row.try_get(0)?)
 }

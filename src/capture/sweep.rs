@@ -105,11 +105,12 @@ impl Sweeper {
         let target = match target {
             Some(target) => target,
             None => {
-                let row = next_row(&mut rows).await?.ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
+                let row =
+                    next_row(&mut rows).await?.ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
                 row.try_get::<_, &str>(0)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?
             }
         };
-        Ok(SweepPage { target, rows, seen: 0 })
+        Ok(SweepPage { target, rows, ended: false, seen: 0 })
     }
 }
 
@@ -118,6 +119,8 @@ pub struct SweepPage {
     /// The snapshot that this sweep works towards.
     pub target: Snapshot,
     rows: Pin<Box<RowStream>>,
+    /// A stream that has ended must not be asked again.
+    ended: bool,
     seen: i64,
 }
 
@@ -125,8 +128,11 @@ impl SweepPage {
     /// The next changes, at most about [`BATCH_BYTES`] of them; none at the end of the page.
     pub async fn batch(&mut self, tables: &Arc<Tables>) -> Result<Vec<Change>, CaptureError> {
         let (mut changes, mut bytes) = (Vec::new(), 0);
-        while changes.len() < BATCH_CHANGES && bytes < BATCH_BYTES {
-            let Some(row) = next_row(&mut self.rows).await? else { break };
+        while !self.ended && changes.len() < BATCH_CHANGES && bytes < BATCH_BYTES {
+            let Some(row) = next_row(&mut self.rows).await? else {
+                self.ended = true;
+                break;
+            };
             let (change, size) = decode::change(&row, 1, tables)?;
             bytes += size;
             changes.push(change);

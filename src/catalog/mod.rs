@@ -1,1 +1,250 @@
-//! Rules: from a change to events.
+//! The catalog: which change becomes which event, for whom, with which data. Rules are data, not code: TOML files whose
+//! conditions and values are CEL expressions.
+//!
+//! ```text
+//! files -> load -> declarations          load, fault
+//!            |
+//! compile: rules, rooms, lookups         rule, rooms, template, changes, expression, functions, value
+//!            |
+//! bind: which rules are live             bind, lookups
+//!            |
+//! evaluate: Page -> Events               evaluate
+//! ```
+//!
+//! # In a file
+//!
+//! | section | what it declares |
+//! |---|---|
+//! | `[settings]` | names with default values, which the operator's configuration overrides; `settings.name` in expressions |
+//! | `[[rule]]` | a table and the operations on it, a condition, audiences (`[[rule.to]]`) and the data of each |
+//! | `[[lookup]]` | SQL that finds the rows of many keys (`$1::text[]`) at once |
+//! | `[[room]]` | a kind of room: who may join, whom the server joins on connect, the client message for it |
+//!
+//! Expressions of a rule see `old`, `new` and `row` (`new`, or `old` on a delete), `changed` (the names of the columns that
+//! changed), `op` ("insert", …), `settings`, the rule's `let`s, and its lookups by name; an audience with `each` sees
+//! one row of a lookup that returns many as `each`. A row that isn't there (the one before an insert, a lookup that found
+//! nothing) has null in every column. A column that `has(row.x)` guards may be missing from the table; without the guard
+//! the rule is inactive then. Beside CEL's own there are these functions:
+//!
+//! | function | gives |
+//! |---|---|
+//! | `below(x, limit)`, `above(x, limit)`, `atMost(x, limit)` | exact comparison of numbers; false for null |
+//! | `compare(a, b)` | -1, 0 or 1, exact; null counts as less than any number |
+//! | `becomes(before, after, wanted)` | whether after is wanted (a value, or one of a list) and before is not |
+//! | `first(a, b, …)` | the first argument that is neither null nor "" |
+//! | `field(x, "key")` | a key of an object; null if there is none |
+//! | `cents(n)` | whole cents as a decimal string |
+//! | `camel(name)` | a column's name as data keys spell it |
+
+mod bind;
+mod changes;
+mod evaluate;
+mod expression;
+mod fault;
+mod functions;
+mod load;
+mod lookups;
+mod rooms;
+mod rule;
+mod template;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    path::Path,
+};
+
+use cel::{
+    Context,
+    common::types::{CelMap, CelMapKey},
+};
+
+pub use self::{
+    bind::Inactive,
+    evaluate::{Engine, Evaluated, Failure},
+    fault::{Fault, Faults},
+    lookups::Unavailable,
+    rooms::MessageError,
+    rule::Rule,
+};
+use self::{
+    load::{Declarations, Source},
+    lookups::Lookup,
+    rooms::Rooms,
+};
+use crate::{change::TableName, identity::Identity, room::Room};
+
+/// Values by name, from the operator's configuration; they override those in the catalog's `[settings]`.
+pub type Settings = BTreeMap<String, toml::Value>;
+
+/// The files compiled into the binary, in the order in which their rules are evaluated.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("catalog/rooms.toml", include_str!("../../catalog/rooms.toml")),
+    ("catalog/products.toml", include_str!("../../catalog/products.toml")),
+    ("catalog/stock.toml", include_str!("../../catalog/stock.toml")),
+    ("catalog/wholesale.toml", include_str!("../../catalog/wholesale.toml")),
+    ("catalog/quotations.toml", include_str!("../../catalog/quotations.toml")),
+    ("catalog/orders.toml", include_str!("../../catalog/orders.toml")),
+];
+
+/// A catalog without faults.
+pub struct Catalog {
+    rules: Vec<Rule>,
+    lookups: Vec<Lookup>,
+    rooms: Rooms,
+    /// Functions and settings; made once, since it is slow to make.
+    context: Context<'static, 'static>,
+}
+
+impl Catalog {
+    /// The catalog that comes with rowcast.
+    pub fn built_in(settings: &Settings) -> Result<Self, Faults> {
+        let sources = BUILT_IN.map(|(name, text)| Source { name: name.into(), text: text.to_owned() });
+        Self::from_sources(&sources, settings, Vec::new())
+    }
+
+    /// The catalog of a directory: its `*.toml` files in the order of their names.
+    pub fn from_dir(path: impl AsRef<Path>, settings: &Settings) -> Result<Self, Faults> {
+        let path = path.as_ref();
+        let mut faults = Vec::new();
+        let mut unreadable = |file: &Path, reason: String| {
+            faults.push(Fault { file: file.display().to_string().into(), line: None, place: None, reason });
+        };
+        let mut files = Vec::new();
+        match fs::read_dir(path) {
+            Ok(entries) => files.extend(entries.flatten().map(|entry| entry.path())),
+            Err(error) => unreadable(path, format!("the catalog's directory can't be read: {error}")),
+        }
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+        files.sort();
+        let mut sources = Vec::new();
+        for file in &files {
+            match fs::read_to_string(file) {
+                Ok(text) => sources.push(Source { name: file.display().to_string().into(), text }),
+                Err(error) => unreadable(file, format!("can't be read: {error}")),
+            }
+        }
+        if files.is_empty() && faults.is_empty() {
+            let reason = "expected the catalog's *.toml files here, found none".to_owned();
+            faults.push(Fault { file: path.display().to_string().into(), line: None, place: None, reason });
+        }
+        Self::from_sources(&sources, settings, faults)
+    }
+
+    fn from_sources(sources: &[Source], settings: &Settings, mut faults: Vec<Fault>) -> Result<Self, Faults> {
+        let mut declared = Declarations::default();
+        for source in sources {
+            load::read(source, &mut declared, &mut faults);
+        }
+        let settings = effective_settings(declared.settings, settings, &mut faults);
+        let rooms = Rooms::compile(declared.rooms, &settings, &mut faults);
+        let mut lookups: Vec<Lookup> = Vec::new();
+        for declaration in declared.lookups {
+            if lookups.iter().any(|lookup| lookup.name == declaration.name) {
+                let reason = "a second lookup of this name: names are unique".to_owned();
+                faults.push(declaration.place.fault(declaration.place.line, reason));
+            }
+            lookups.push(Lookup::compile(declaration, &mut faults));
+        }
+        let among = rule::Surroundings { settings: &settings, lookups: &lookups, rooms: &rooms };
+        let mut rules: Vec<Rule> = Vec::new();
+        for declaration in declared.rules {
+            if rules.iter().any(|rule| *rule.name == *declaration.name) {
+                let reason = "a second rule of this name: give it another `name`, names are unique".to_owned();
+                faults.push(declaration.place.fault(declaration.place.line, reason));
+            }
+            rules.push(Rule::compile(declaration, &among, &mut faults));
+        }
+        let files: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
+        match Faults::new(faults, &files) {
+            Some(faults) => Err(faults),
+            None => Ok(Self { rules, lookups, rooms, context: context(&settings) }),
+        }
+    }
+
+    /// Whether this client may join this room. Nobody may where no kind of room or policy says so, or the policy fails.
+    pub fn may_join(&self, identity: &Identity, room: &Room) -> bool {
+        self.rooms.may_join(&self.context, identity, room)
+    }
+
+    /// The rooms that the server joins for this client on connect.
+    pub fn own_rooms(&self, identity: &Identity) -> Vec<Room> {
+        self.rooms.own(&self.context, identity)
+    }
+
+    /// The rooms that a client's message asks for, such as `join:product {productId}` or its `leave:`; whether the client
+    /// may join them is for [`Catalog::may_join`] to say. They are several only where the message leaves the parameter
+    /// out and means one's own rooms, as `join:seller {}` does.
+    pub fn room_for_message(
+        &self,
+        identity: &Identity,
+        message: &str,
+        payload: &serde_json::Value,
+    ) -> Result<Vec<Room>, MessageError> {
+        self.rooms.for_message(&self.context, identity, message, payload)
+    }
+
+    /// The names that clients use after `join:` and `leave:`.
+    pub fn messages(&self) -> impl Iterator<Item = &str> {
+        self.rooms.messages()
+    }
+
+    /// The events that rules make, without repeats, in alphabetical order.
+    pub fn event_kinds(&self) -> BTreeSet<&str> {
+        self.rules.iter().map(|rule| &*rule.event).collect()
+    }
+
+    /// The tables that rules are about.
+    pub fn tables(&self) -> BTreeSet<&TableName> {
+        self.rules.iter().map(|rule| &rule.table).collect()
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Catalog").field("rules", &self.rules.len()).field("lookups", &self.lookups.len()).finish()
+    }
+}
+
+fn effective_settings(
+    declared: Vec<(load::Place, String, load::At<toml::Value>)>,
+    overrides: &Settings,
+    faults: &mut Vec<Fault>,
+) -> Settings {
+    let mut settings = Settings::new();
+    for (place, name, value) in declared {
+        if settings.insert(name.clone(), value.value).is_some() {
+            faults.push(place.fault(value.line, format!("the setting {name:?} is declared twice")));
+        }
+    }
+    for (name, value) in overrides {
+        let reason = match settings.get(name) {
+            None => format!("unknown; the settings are {}", fault::quoted(settings.keys())),
+            Some(default) if !default.same_type(value) => {
+                format!("is of type {}, expected {} as in its default {default}", value.type_str(), default.type_str())
+            }
+            Some(_) => {
+                settings.insert(name.clone(), value.clone());
+                continue;
+            }
+        };
+        let place = Some(format!("setting {name:?}"));
+        faults.push(Fault { file: "configuration".into(), line: None, place, reason });
+    }
+    settings
+}
+
+fn context(settings: &Settings) -> Context<'static, 'static> {
+    let mut context = functions::context();
+    let settings = settings.iter().map(|(name, value)| (CelMapKey::from(name.clone()), value::from_toml(value)));
+    let settings: std::collections::HashMap<_, _> = settings.collect();
+    context.add_variable_as_val("settings", Box::new(CelMap::from(settings)));
+    context
+}

@@ -58,14 +58,16 @@ const EXCERPTS: [Excerpt; 5] = [
         key: "sellers",
         table: "users",
         columns: NAME,
-        rest: "where r->>'role' in ('seller', 'owner') or r->>'user_type' = 'seller' order by r->>'id' limit 50",
+        // Administrators of the platform have no store of their own.
+        rest: "where (r->>'role' in ('seller', 'owner') or r->>'user_type' = 'seller')
+                 and coalesce(r->>'is_platform_admin', '') not in ('1', 'true') order by r->>'id' limit 50",
     },
     Excerpt {
         key: "buyers",
         table: "users",
         columns: NAME,
         rest: "where coalesce(r->>'role', '') not in ('seller', 'owner') and coalesce(r->>'user_type', '') <> 'seller'
-               order by r->>'id' limit 50",
+                 and coalesce(r->>'seller_id', '') = '' order by r->>'id' limit 50",
     },
     Excerpt {
         key: "products",

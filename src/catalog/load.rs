@@ -1,0 +1,465 @@
+//! Reads a catalog file: from TOML to declarations, each value with the line where it stands.
+//!
+//! Nothing is understood here but the shape: which keys there are and of which type. A file's faults are gathered, not
+//! returned one by one.
+
+use std::{sync::Arc, time::Duration};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::fault::{Fault, quoted};
+
+/// A file's name, as faults print it, and its text.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub name: Arc<str>,
+    pub text: String,
+}
+
+/// A value and the line where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    pub line: usize,
+    pub value: T,
+}
+
+/// Where a declaration stands, for the faults found in it later.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub file: Arc<str>,
+    pub line: usize,
+    /// `rule "product:low_stock"`
+    pub name: Option<String>,
+}
+
+impl Place {
+    pub fn fault(&self, line: usize, reason: impl Into<String>) -> Fault {
+        Fault { file: self.file.clone(), line: Some(line), place: self.name.clone(), reason: reason.into() }
+    }
+}
+
+/// Names with expressions, in the order in which they are written.
+pub(super) type Pairs = Vec<(At<String>, At<String>)>;
+
+#[derive(Debug, Default)]
+pub(super) struct Declarations {
+    pub settings: Vec<(Place, String, At<toml::Value>)>,
+    pub rules: Vec<RuleDeclaration>,
+    pub lookups: Vec<LookupDeclaration>,
+    pub rooms: Vec<RoomDeclaration>,
+}
+
+#[derive(Debug)]
+pub(super) struct RuleDeclaration {
+    pub place: Place,
+    pub event: String,
+    pub name: String,
+    pub about: Option<String>,
+    pub table: At<String>,
+    pub on: Vec<At<String>>,
+    pub changed: Option<Vec<At<String>>>,
+    pub lets: Pairs,
+    pub when: Option<At<String>>,
+    pub lookups: Vec<LookupUse>,
+    pub subject: Vec<At<String>>,
+    pub actor: Option<At<String>>,
+    /// The data of every audience that has none of its own.
+    pub data: Pairs,
+    pub to: Vec<AudienceDeclaration>,
+}
+
+/// `buyer = { use = "user_by_email", key = "row.buyer_email" }`
+#[derive(Debug)]
+pub(super) struct LookupUse {
+    pub name: At<String>,
+    pub lookup: At<String>,
+    pub key: At<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct AudienceDeclaration {
+    pub line: usize,
+    pub when: Option<At<String>>,
+    pub each: Option<At<String>>,
+    pub rooms: Vec<At<String>>,
+    pub data: Option<Pairs>,
+    pub changes: Option<At<ChangesDeclaration>>,
+}
+
+/// Which changed columns an audience hears of.
+#[derive(Debug)]
+pub(super) enum ChangesDeclaration {
+    /// `changes = "all"`
+    All,
+    /// `changes = ["name", "price"]`
+    Columns(Vec<String>),
+    /// `changes = { pricing = ["total"], terms = "others", except = ["status"] }`
+    Groups { groups: Vec<(String, Option<Vec<String>>)>, except: Vec<String> },
+}
+
+#[derive(Debug)]
+pub(super) struct LookupDeclaration {
+    pub place: Place,
+    pub name: String,
+    pub returns: At<String>,
+    pub cache: Duration,
+    /// Tables whose changes, where they are watched, empty the cache.
+    pub stale_after: Vec<At<String>>,
+    pub sql: At<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct RoomDeclaration {
+    pub place: Place,
+    pub room: At<String>,
+    pub join: Option<At<String>>,
+    pub own: Option<At<String>>,
+    pub message: Option<MessageDeclaration>,
+}
+
+#[derive(Debug)]
+pub(super) struct MessageDeclaration {
+    pub name: At<String>,
+    pub key: Option<String>,
+}
+
+/// Reads one file; what can't be read is left out of the result and in the faults.
+pub(super) fn read(source: &Source, into: &mut Declarations, faults: &mut Vec<Fault>) {
+    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    let mut reader = Reader { source, faults };
+    if !errors.is_empty() {
+        for error in errors {
+            let line = error.span().map(|span| reader.line(span.start));
+            let reason = format!("not TOML: {}", error.message().trim());
+            reader.faults.push(Fault { file: source.name.clone(), line, place: None, reason });
+        }
+        return;
+    }
+    let root = Section { table: document.get_ref(), place: Place { file: source.name.clone(), line: 1, name: None } };
+    reader.expect_keys(&root, &["settings", "rule", "lookup", "room"]);
+    reader.settings(&root, into);
+    for section in reader.sections(&root, "rule", &["name", "event"]) {
+        into.rules.extend(reader.rule(&section));
+    }
+    for section in reader.sections(&root, "lookup", &["name"]) {
+        into.lookups.extend(reader.lookup(&section));
+    }
+    for section in reader.sections(&root, "room", &["room"]) {
+        into.rooms.extend(reader.room(&section));
+    }
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    faults: &'a mut Vec<Fault>,
+}
+
+struct Section<'a> {
+    table: &'a DeTable<'a>,
+    place: Place,
+}
+
+impl Section<'_> {
+    fn get(&self, key: &str) -> Option<&Spanned<DeValue<'_>>> {
+        self.table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn line(&self, offset: usize) -> usize {
+        self.source.text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn fault(&mut self, section: &Section<'_>, line: usize, reason: impl Into<String>) {
+        self.faults.push(section.place.fault(line, reason));
+    }
+
+    fn mismatch(&mut self, section: &Section<'_>, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {
+        let reason = format!("`{key}` is {}, expected {expected}", article(value.get_ref().type_str()));
+        self.fault(section, self.line(value.span().start), reason);
+    }
+
+    fn expect_keys(&mut self, section: &Section<'_>, known: &[&str]) {
+        for (key, _) in section.table {
+            if !known.contains(&key.get_ref().as_ref()) {
+                let reason = format!("unknown key {:?}; the keys are {}", key.get_ref(), quoted(known));
+                self.fault(section, self.line(key.span().start), reason);
+            }
+        }
+    }
+
+    fn settings(&mut self, root: &Section<'_>, into: &mut Declarations) {
+        let Some(value) = root.get("settings") else { return };
+        let Some(table) = value.get_ref().as_table() else {
+            return self.mismatch(root, "settings", value, "a table");
+        };
+        for (key, value) in table {
+            let line = self.line(value.span().start);
+            match plain(value.get_ref()) {
+                Some(plain) => {
+                    into.settings.push((root.place.clone(), key.get_ref().to_string(), At { line, value: plain }))
+                }
+                None => self.mismatch(root, key.get_ref(), value, "a string, number, boolean or a list of these"),
+            }
+        }
+    }
+
+    /// `[[rule]]` and its like. A section is called by the first of `names` that it has.
+    fn sections<'s>(&mut self, parent: &'s Section<'_>, key: &str, names: &[&str]) -> Vec<Section<'s>> {
+        let Some(value) = parent.get(key) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            self.mismatch(parent, key, value, &format!("[[{key}]]"));
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for value in array.iter() {
+            let line = self.line(value.span().start);
+            let Some(table) = value.get_ref().as_table() else {
+                self.mismatch(parent, key, value, &format!("[[{key}]]"));
+                continue;
+            };
+            let mut section = Section { table, place: Place { line, ..parent.place.clone() } };
+            if !names.is_empty() {
+                let called = names.iter().find_map(|name| section.get(name)?.get_ref().as_str());
+                section.place.name = Some(called.map_or_else(|| key.to_owned(), |name| format!("{key} {name:?}")));
+            }
+            sections.push(section);
+        }
+        sections
+    }
+
+    fn text(&mut self, section: &Section<'_>, key: &str) -> Option<At<String>> {
+        let value = section.get(key)?;
+        match value.get_ref().as_str() {
+            Some(text) => Some(At { line: self.line(value.span().start), value: text.to_owned() }),
+            None => {
+                self.mismatch(section, key, value, "a string");
+                None
+            }
+        }
+    }
+
+    fn required_text(&mut self, section: &Section<'_>, key: &str) -> Option<At<String>> {
+        if section.get(key).is_none() {
+            self.fault(section, section.place.line, format!("`{key}` is missing"));
+        }
+        self.text(section, key)
+    }
+
+    fn texts(&mut self, section: &Section<'_>, key: &str) -> Option<Vec<At<String>>> {
+        let value = section.get(key)?;
+        let Some(array) = value.get_ref().as_array() else {
+            self.mismatch(section, key, value, "a list of strings");
+            return None;
+        };
+        let mut texts = Vec::new();
+        for item in array.iter() {
+            match item.get_ref().as_str() {
+                Some(text) => texts.push(At { line: self.line(item.span().start), value: text.to_owned() }),
+                None => self.mismatch(section, key, item, "a list of strings"),
+            }
+        }
+        Some(texts)
+    }
+
+    fn pairs(&mut self, section: &Section<'_>, key: &str) -> Option<Pairs> {
+        let value = section.get(key)?;
+        let Some(table) = value.get_ref().as_table() else {
+            self.mismatch(section, key, value, "a table of expressions");
+            return None;
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in in_order(table) {
+            let line = self.line(value.span().start);
+            match value.get_ref().as_str() {
+                Some(text) => pairs.push((
+                    At { line: self.line(name.span().start), value: name.get_ref().to_string() },
+                    At { line, value: text.to_owned() },
+                )),
+                None => self.mismatch(section, name.get_ref(), value, "an expression in quotes"),
+            }
+        }
+        Some(pairs)
+    }
+
+    fn rule(&mut self, section: &Section<'_>) -> Option<RuleDeclaration> {
+        self.expect_keys(
+            section,
+            &[
+                "event", "name", "about", "table", "on", "changed", "let", "when", "lookups", "subject", "actor",
+                "data", "to",
+            ],
+        );
+        let event = self.required_text(section, "event");
+        let name = self.text(section, "name");
+        let table = self.required_text(section, "table");
+        if section.get("on").is_none() {
+            let reason = "`on` is missing; it lists \"insert\", \"update\", \"delete\" or \"truncate\"";
+            self.fault(section, section.place.line, reason);
+        }
+        let on = self.texts(section, "on");
+        let mut to = Vec::new();
+        for audience in self.sections(section, "to", &[]) {
+            to.extend(self.audience(&audience));
+        }
+        if section.get("to").is_none() {
+            self.fault(section, section.place.line, "nobody hears it: expected at least one [[rule.to]]");
+        }
+        let declaration = RuleDeclaration {
+            place: section.place.clone(),
+            about: self.text(section, "about").map(|about| about.value),
+            changed: self.texts(section, "changed"),
+            lets: self.pairs(section, "let").unwrap_or_default(),
+            when: self.text(section, "when"),
+            lookups: self.lookup_uses(section),
+            subject: self.texts(section, "subject").unwrap_or_default(),
+            actor: self.text(section, "actor"),
+            data: self.pairs(section, "data").unwrap_or_default(),
+            to,
+            name: name.map(|name| name.value).or_else(|| Some(event.as_ref()?.value.clone()))?,
+            event: event?.value,
+            table: table?,
+            on: on?,
+        };
+        Some(declaration)
+    }
+
+    fn lookup_uses(&mut self, section: &Section<'_>) -> Vec<LookupUse> {
+        let Some(value) = section.get("lookups") else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.mismatch(section, "lookups", value, "{ name = { use = \"…\", key = \"…\" } }");
+            return Vec::new();
+        };
+        let mut uses = Vec::new();
+        for (name, value) in in_order(table) {
+            let line = self.line(name.span().start);
+            let Some(table) = value.get_ref().as_table() else {
+                self.mismatch(section, name.get_ref(), value, "{ use = \"…\", key = \"…\" }");
+                continue;
+            };
+            let inner = Section { table, place: Place { line, ..section.place.clone() } };
+            self.expect_keys(&inner, &["use", "key"]);
+            if let (Some(lookup), Some(key)) = (self.required_text(&inner, "use"), self.required_text(&inner, "key")) {
+                uses.push(LookupUse { name: At { line, value: name.get_ref().to_string() }, lookup, key });
+            }
+        }
+        uses
+    }
+
+    fn audience(&mut self, section: &Section<'_>) -> Option<AudienceDeclaration> {
+        self.expect_keys(section, &["when", "each", "rooms", "data", "changes"]);
+        let rooms = self.texts(section, "rooms");
+        if section.get("rooms").is_none() || rooms.as_ref().is_some_and(Vec::is_empty) {
+            self.fault(section, section.place.line, "an audience without `rooms`");
+        }
+        Some(AudienceDeclaration {
+            line: section.place.line,
+            when: self.text(section, "when"),
+            each: self.text(section, "each"),
+            data: self.pairs(section, "data"),
+            changes: self.changes(section),
+            rooms: rooms?,
+        })
+    }
+
+    fn changes(&mut self, section: &Section<'_>) -> Option<At<ChangesDeclaration>> {
+        const EXPECTED: &str = "\"all\", a list of columns, or { group = [columns] or \"others\", except = [columns] }";
+        let value = section.get("changes")?;
+        let line = self.line(value.span().start);
+        let declaration = match value.get_ref() {
+            DeValue::String(text) if text == "all" => ChangesDeclaration::All,
+            DeValue::Array(_) => ChangesDeclaration::Columns(strings(value.get_ref())?),
+            DeValue::Table(table) => {
+                let (mut groups, mut except) = (Vec::new(), Vec::new());
+                for (name, value) in in_order(table) {
+                    let columns = strings(value.get_ref());
+                    match (name.get_ref().as_ref(), columns, value.get_ref().as_str()) {
+                        ("except", Some(columns), _) => except = columns,
+                        (group, Some(columns), _) => groups.push((group.to_owned(), Some(columns))),
+                        (group, None, Some("others")) => groups.push((group.to_owned(), None)),
+                        (group, ..) => self.mismatch(section, group, value, "a list of columns, or \"others\""),
+                    }
+                }
+                ChangesDeclaration::Groups { groups, except }
+            }
+            _ => {
+                self.mismatch(section, "changes", value, EXPECTED);
+                return None;
+            }
+        };
+        Some(At { line, value: declaration })
+    }
+
+    fn lookup(&mut self, section: &Section<'_>) -> Option<LookupDeclaration> {
+        self.expect_keys(section, &["name", "returns", "cache", "stale_after", "sql"]);
+        let name = self.required_text(section, "name");
+        let returns = self.required_text(section, "returns");
+        let sql = self.required_text(section, "sql");
+        let cache = match self.text(section, "cache") {
+            None => Duration::ZERO,
+            Some(At { line, value }) => humantime::parse_duration(&value).unwrap_or_else(|_| {
+                self.fault(section, line, format!("`cache` is {value:?}, expected a duration such as \"2s\""));
+                Duration::ZERO
+            }),
+        };
+        let stale_after = self.texts(section, "stale_after").unwrap_or_default();
+        let place = section.place.clone();
+        Some(LookupDeclaration { place, name: name?.value, returns: returns?, cache, stale_after, sql: sql? })
+    }
+
+    fn room(&mut self, section: &Section<'_>) -> Option<RoomDeclaration> {
+        self.expect_keys(section, &["room", "about", "join", "own", "message"]);
+        let room = self.required_text(section, "room");
+        let message = section.get("message").and_then(|value| {
+            let Some(table) = value.get_ref().as_table() else {
+                self.mismatch(section, "message", value, "{ name = \"…\", key = \"…\" }");
+                return None;
+            };
+            let line = self.line(value.span().start);
+            let inner = Section { table, place: Place { line, ..section.place.clone() } };
+            self.expect_keys(&inner, &["name", "key"]);
+            let name = self.required_text(&inner, "name")?;
+            Some(MessageDeclaration { name, key: self.text(&inner, "key").map(|key| key.value) })
+        });
+        Some(RoomDeclaration {
+            place: section.place.clone(),
+            join: self.text(section, "join"),
+            own: self.text(section, "own"),
+            message,
+            room: room?,
+        })
+    }
+}
+
+/// The entries in the order in which they are written; the parser sorts them by name.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<(&'t Spanned<std::borrow::Cow<'i, str>>, &'t Spanned<DeValue<'i>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+fn strings(value: &DeValue<'_>) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+}
+
+/// A setting's value: dates and tables are none.
+fn plain(value: &DeValue<'_>) -> Option<toml::Value> {
+    Some(match value {
+        DeValue::String(text) => toml::Value::String(text.to_string()),
+        DeValue::Integer(digits) => toml::Value::Integer(i64::from_str_radix(digits.as_str(), digits.radix()).ok()?),
+        DeValue::Float(digits) => toml::Value::Float(digits.as_str().parse().ok()?),
+        DeValue::Boolean(flag) => toml::Value::Boolean(*flag),
+        DeValue::Array(items) => {
+            toml::Value::Array(items.iter().map(|item| plain(item.get_ref())).collect::<Option<_>>()?)
+        }
+        DeValue::Datetime(_) | DeValue::Table(_) => return None,
+    })
+}
+
+fn article(kind: &str) -> String {
+    let vowel = kind.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {kind}", if vowel { "an" } else { "a" })
+}

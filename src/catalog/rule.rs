@@ -1,0 +1,279 @@
+//! Rules: compiled from their declarations, with all faults gathered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    changes::Changes,
+    expression::{Expression, Origin, Returns, Uses, Vocabulary},
+    fault::{Fault, quoted},
+    load::{At, AudienceDeclaration, Pairs, Place, RuleDeclaration},
+    lookups::Lookup,
+    rooms::Rooms,
+    template::Template,
+};
+use crate::change::{Op, TableName};
+
+/// Which change becomes which event, for whom, with which data.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: Arc<str>,
+    pub event: Arc<str>,
+    pub about: Option<String>,
+    pub table: TableName,
+    pub on: Vec<Op>,
+    /// Of an update, any of these columns must have changed.
+    pub(super) changed: Option<Vec<Box<str>>>,
+    pub(super) when: Option<Expression>,
+    pub(super) lookups: Vec<LookupCall>,
+    pub(super) subject: Arc<[String]>,
+    pub(super) actor: Option<Expression>,
+    /// The data of the audiences that have none of their own.
+    pub(super) data: Vec<(Arc<str>, Expression)>,
+    pub(super) to: Vec<AudienceRule>,
+    /// What the rule needs whoever hears it.
+    pub(super) uses: Uses,
+}
+
+/// One use of a lookup.
+#[derive(Debug)]
+pub(super) struct LookupCall {
+    /// What the rule calls it.
+    pub name: String,
+    /// Its place in the catalog.
+    pub lookup: usize,
+    pub key: Expression,
+}
+
+#[derive(Debug)]
+pub(super) struct AudienceRule {
+    pub when: Option<Expression>,
+    /// By its place among the rule's lookups.
+    pub each: Option<usize>,
+    pub rooms: Vec<Template>,
+    pub data: Option<Vec<(Arc<str>, Expression)>>,
+    pub data_uses_each: bool,
+    pub changes: Option<Changes>,
+    pub uses: Uses,
+}
+
+/// What rules are compiled against.
+pub(super) struct Surroundings<'a> {
+    pub settings: &'a BTreeMap<String, toml::Value>,
+    pub lookups: &'a [Lookup],
+    pub rooms: &'a Rooms,
+}
+
+/// Gathers faults of one rule.
+struct Compiler<'a> {
+    place: &'a Place,
+    faults: &'a mut Vec<Fault>,
+}
+
+const RESERVED: [&str; 7] = ["old", "new", "row", "changed", "op", "settings", "each"];
+
+impl Rule {
+    /// Compiles a rule; what is wrong goes to `faults`, and then the rule is not to be used.
+    pub(super) fn compile(declaration: RuleDeclaration, among: &Surroundings<'_>, faults: &mut Vec<Fault>) -> Self {
+        let RuleDeclaration { place, event, name, about, table, on, changed, lets, when, lookups, subject, .. } =
+            declaration;
+        let mut compiler = Compiler { place: &place, faults };
+        let on = on.iter().filter_map(|op| compiler.op(op)).collect();
+        let table = parse_table(&table.value).unwrap_or_else(|reason| {
+            compiler.fault(table.line, reason);
+            TableName::new("", "")
+        });
+
+        let mut vocabulary = Vocabulary { change: true, settings: Some(among.settings), ..Vocabulary::default() };
+        compiler.lets(lets, &mut vocabulary);
+        let mut uses = Uses::default();
+        let when = compiler.expression(when, &vocabulary, &mut uses);
+        let mut calls = Vec::new();
+        for call in lookups {
+            if RESERVED.contains(&call.name.value.as_str()) {
+                compiler.fault(call.name.line, format!("a lookup can't be called {:?}", call.name.value));
+            }
+            let known = among.lookups.iter().position(|lookup| lookup.name == call.lookup.value);
+            let Some(lookup) = known else {
+                let known = quoted(among.lookups.iter().map(|lookup| &lookup.name));
+                let reason = format!("unknown lookup {:?}; the lookups are {known}", call.lookup.value);
+                compiler.fault(call.lookup.line, reason);
+                continue;
+            };
+            if let Some(key) = compiler.expression(Some(call.key), &vocabulary, &mut uses) {
+                calls.push(LookupCall { name: call.name.value, lookup, key });
+            }
+        }
+        vocabulary.lookups = calls.iter().map(|call| (call.name.clone(), among.lookups[call.lookup].returns)).collect();
+        let actor = compiler.expression(declaration.actor, &vocabulary, &mut uses);
+        let mut data_uses = Uses::default();
+        let data = compiler.data(declaration.data, &vocabulary, &mut data_uses);
+        let to: Vec<_> = declaration
+            .to
+            .into_iter()
+            .map(|audience| {
+                let (line, own) = (audience.line, audience.data.is_some());
+                let mut audience = compiler.audience(audience, &mut vocabulary, among);
+                if !own {
+                    audience.uses.add(&data_uses);
+                }
+                compiler.subject(line, &subject, audience.data.as_ref().unwrap_or(&data));
+                audience
+            })
+            .collect();
+        let changed = changed.map(|columns| columns.into_iter().map(|column| column.value.into()).collect());
+        let subject = subject.into_iter().map(|key| key.value).collect();
+        Self {
+            name: name.into(),
+            event: event.into(),
+            about,
+            table,
+            on,
+            changed,
+            when,
+            lookups: calls,
+            subject,
+            actor,
+            data,
+            to,
+            uses,
+        }
+    }
+}
+
+impl Compiler<'_> {
+    fn fault(&mut self, line: usize, reason: impl Into<String>) {
+        self.faults.push(self.place.fault(line, reason));
+    }
+
+    fn op(&mut self, op: &At<String>) -> Option<Op> {
+        match op.value.as_str() {
+            "insert" => Some(Op::Insert),
+            "update" => Some(Op::Update),
+            "delete" => Some(Op::Delete),
+            "truncate" => Some(Op::Truncate),
+            other => {
+                let known = quoted(["insert", "update", "delete", "truncate"]);
+                self.fault(op.line, format!("unknown operation {other:?} in `on`; the operations are {known}"));
+                None
+            }
+        }
+    }
+
+    fn lets(&mut self, lets: Pairs, vocabulary: &mut Vocabulary<'_>) {
+        for (name, source) in lets {
+            if RESERVED.contains(&name.value.as_str()) {
+                self.fault(name.line, format!("a `let` can't be called {:?}", name.value));
+                continue;
+            }
+            // Checked where it is used: there it is known which lookups it may read.
+            match vocabulary.parse(&source.value) {
+                Ok(expression) => _ = vocabulary.lets.insert(name.value, expression),
+                Err(reason) => self.fault(source.line, reason),
+            }
+        }
+    }
+
+    fn expression(
+        &mut self,
+        source: Option<At<String>>,
+        vocabulary: &Vocabulary<'_>,
+        uses: &mut Uses,
+    ) -> Option<Expression> {
+        let source = source?;
+        match vocabulary.compile(&source.value) {
+            Ok(expression) => {
+                uses.add(&expression.uses);
+                Some(expression)
+            }
+            Err(reasons) => {
+                reasons.into_iter().for_each(|reason| self.fault(source.line, reason));
+                None
+            }
+        }
+    }
+
+    fn data(&mut self, data: Pairs, vocabulary: &Vocabulary<'_>, uses: &mut Uses) -> Vec<(Arc<str>, Expression)> {
+        let mut compiled = Vec::with_capacity(data.len());
+        for (key, source) in data {
+            if let Some(expression) = self.expression(Some(source), vocabulary, uses) {
+                compiled.push((key.value.into(), expression));
+            }
+        }
+        compiled
+    }
+
+    fn audience<'v>(
+        &mut self,
+        audience: AudienceDeclaration,
+        vocabulary: &mut Vocabulary<'v>,
+        among: &Surroundings<'v>,
+    ) -> AudienceRule {
+        vocabulary.each = audience.each.as_ref().and_then(|each| self.each(each, vocabulary));
+        let mut uses = Uses::default();
+        uses.lookups.extend(vocabulary.each);
+        uses.each_of = vocabulary.each;
+        let when = self.expression(audience.when, vocabulary, &mut uses);
+        let mut rooms = Vec::new();
+        for room in audience.rooms {
+            match Template::compile(&room.value, vocabulary, among.rooms) {
+                Ok(template) => {
+                    uses.add(&template.uses());
+                    rooms.push(template);
+                }
+                Err(reasons) => reasons.into_iter().for_each(|reason| self.fault(room.line, reason)),
+            }
+        }
+        let mut data_uses = Uses::default();
+        let data = audience.data.map(|data| self.data(data, vocabulary, &mut data_uses));
+        uses.add(&data_uses);
+        let each = vocabulary.each.take();
+        let changes = audience.changes.map(|changes| Changes::compile(changes.value));
+        AudienceRule { when, each, rooms, data, data_uses_each: data_uses.each, changes, uses }
+    }
+
+    fn each(&mut self, each: &At<String>, vocabulary: &Vocabulary<'_>) -> Option<usize> {
+        let called = vocabulary.lookups.iter().position(|(name, _)| *name == each.value);
+        match called {
+            Some(place) if vocabulary.lookups[place].1 == Returns::Many => Some(place),
+            Some(_) => {
+                self.fault(each.line, format!("`each` names {:?}, a lookup that returns one row", each.value));
+                None
+            }
+            None => {
+                let known = quoted(vocabulary.lookups.iter().map(|(name, _)| name));
+                let reason = format!("`each` names {:?}, which is none of the rule's lookups: {known}", each.value);
+                self.fault(each.line, reason);
+                None
+            }
+        }
+    }
+
+    fn subject(&mut self, line: usize, subject: &[At<String>], data: &[(Arc<str>, Expression)]) {
+        for key in subject {
+            if !data.iter().any(|(name, _)| **name == key.value) {
+                self.fault(line, format!("the subject {:?} is not in the data of this audience", key.value));
+            }
+        }
+    }
+}
+
+impl Rule {
+    /// The columns of the rule's table that it can't do without.
+    pub(super) fn columns(&self) -> BTreeSet<&str> {
+        let read = self.to.iter().map(|audience| &audience.uses).chain([&self.uses]).flat_map(|uses| &uses.columns);
+        let own = read.filter(|(origin, _)| matches!(origin, Origin::Old | Origin::New | Origin::Row));
+        self.changed.iter().flatten().chain(own.map(|(_, column)| column)).map(|column| &**column).collect()
+    }
+}
+
+/// `products`, or `shop.products`.
+pub(super) fn parse_table(text: &str) -> Result<TableName, String> {
+    let (schema, name) = text.split_once('.').unwrap_or(("public", text));
+    if schema.is_empty() || name.is_empty() {
+        return Err(format!("{text:?} is no table: expected \"table\" or \"schema.table\""));
+    }
+    Ok(TableName::new(schema, name))
+}

@@ -1,0 +1,76 @@
+//! `rowcast migrate`
+
+use clap::Args;
+
+use super::progress;
+use crate::{
+    config::DatabaseUrl,
+    error::Error,
+    migrate::{MIGRATIONS, Migrator, Watched},
+};
+
+/// Put the schema rowcast and the capture triggers into the database.
+///
+/// Run it as the owner of the application's tables, with CREATE on the database. It is safe to repeat, never waits for a
+/// lock longer than two seconds at a time, and says who is in the way. The same files run with psql alone: see migrations/.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Print the SQL that would run, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Undo the newest migration; undoing the first takes everything away, the change log included
+    #[arg(long)]
+    down: bool,
+}
+
+impl Migrate {
+    pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
+        let mut migrator = Migrator::connect(&url, progress).await?;
+        if self.down { self.down(&mut migrator).await } else { self.up(&mut migrator).await }
+    }
+
+    async fn up(&self, migrator: &mut Migrator) -> Result<(), Error> {
+        let pending = migrator.pending().await?;
+        if self.dry_run {
+            if pending.is_empty() {
+                progress("nothing to do: the database is up to date");
+            }
+            pending.iter().for_each(|migration| println!("{}", migration.up));
+            return Ok(());
+        }
+        for migration in &pending {
+            migrator.up(migration).await?;
+            println!("applied  {:04} {}", migration.version, migration.name);
+        }
+        if pending.is_empty() {
+            println!("up to date at {:04}", MIGRATIONS[MIGRATIONS.len() - 1].version);
+        }
+        for (table, watched) in migrator.marketplace().await? {
+            match watched {
+                Watched::Yes => println!("watched  {table}"),
+                Watched::No => println!("not watched  {table}; to watch it: rowcast watch {table}"),
+                Watched::Missing => println!("missing  {table}; once it is there: rowcast watch {table}"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn down(&self, migrator: &mut Migrator) -> Result<(), Error> {
+        let applied = migrator.applied().await?;
+        let newest =
+            applied.last().and_then(|version| MIGRATIONS.iter().find(|migration| migration.version == *version));
+        let Some(migration) = newest else {
+            // A version that this program doesn't know is refused here.
+            migrator.pending().await?;
+            println!("nothing to undo: this database was never migrated");
+            return Ok(());
+        };
+        if self.dry_run {
+            println!("{}", migration.down);
+            return Ok(());
+        }
+        migrator.down(migration).await?;
+        println!("undone   {:04} {}", migration.version, migration.name);
+        Ok(())
+    }
+}

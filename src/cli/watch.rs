@@ -1,0 +1,44 @@
+//! `rowcast watch` and `rowcast unwatch`
+
+use clap::Args;
+
+use super::progress;
+use crate::{config::DatabaseUrl, error::Error, migrate::Migrator};
+
+/// Capture the changes of a table.
+///
+/// It takes a SHARE ROW EXCLUSIVE lock on the table for a moment: readers go on, writers wait. Behind a long transaction
+/// it gives the lock up after two seconds, says who is in the way, and tries again.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// The table as SQL names it: products, shop.products, '"Mixed Case"'
+    table: String,
+    /// Columns to leave out of the change log: secrets, large values. A name that the table lacks is ignored
+    #[arg(long, value_name = "COL", num_args = 1.., value_delimiter = ',')]
+    exclude: Vec<String>,
+}
+
+impl Watch {
+    pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
+        let done = Migrator::connect(&url, progress).await?.watch(&self.table, &self.exclude).await?;
+        println!("{done}  {}", self.table);
+        Ok(())
+    }
+}
+
+/// Stop capturing the changes of a table.
+///
+/// It takes an ACCESS EXCLUSIVE lock on the table for a moment, and gives it up after two seconds as `watch` does.
+#[derive(Debug, Args)]
+pub struct Unwatch {
+    /// The table as SQL names it: products, shop.products, '"Mixed Case"'
+    table: String,
+}
+
+impl Unwatch {
+    pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
+        let done = Migrator::connect(&url, progress).await?.unwatch(&self.table).await?;
+        println!("{done}  {}", self.table);
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! The configuration: a TOML file, the environment, and the options of the command line, the later ones first.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{capture::CaptureOptions, error::Error, gateway::GatewayConfig};
+
+/// Everything that `rowcast serve` can be told; `rowcast.example.toml` shows each key with its default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where clients connect. `ROWCAST_LISTEN`, default 127.0.0.1:4000; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// How long a stop may take until clients are cut off.
+    #[serde(with = "humantime_serde")]
+    pub drain_timeout: Duration,
+    pub capture: CaptureConfig,
+    pub catalog: CatalogConfig,
+    pub lookups: LookupConfig,
+    pub gateway: GatewayConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            drain_timeout: Duration::from_secs(10),
+            capture: CaptureConfig::default(),
+            catalog: CatalogConfig::default(),
+            lookups: LookupConfig::default(),
+            gateway: GatewayConfig::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file, or takes the defaults where there is none.
+    pub fn load(file: Option<&Path>) -> Result<Self, Error> {
+        let Some(file) = file else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Error::Configuration(format!("cannot read the configuration {}: {error}", file.display()))
+        })?;
+        toml::from_str(&text)
+            .map_err(|error| Error::Configuration(format!("{}: {}", file.display(), error.to_string().trim_end())))
+    }
+}
+
+/// `[capture]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// How long the change log keeps what has been swept. It takes at most one and a half times as long.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
+    /// Above so many doorbell rings a second the listener lets writers stop ringing, and sweeps on a timer.
+    pub busy_rings_per_second: u32,
+    /// The pause between two sweeps while it does.
+    #[serde(with = "humantime_serde")]
+    pub busy_interval: Duration,
+    /// The pause between two sweeps where the doorbell can't be heard (behind a transaction pooler), or may not be rung
+    /// (`max_prepared_transactions` above 0).
+    #[serde(with = "humantime_serde")]
+    pub timer_interval: Duration,
+    /// A sweep is made at least this often.
+    #[serde(with = "humantime_serde")]
+    pub fallback_interval: Duration,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(24 * 60 * 60),
+            busy_rings_per_second: 300,
+            busy_interval: Duration::from_millis(3),
+            timer_interval: Duration::from_millis(20),
+            fallback_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+impl CaptureConfig {
+    pub fn options(&self) -> CaptureOptions {
+        CaptureOptions {
+            retention: self.retention,
+            busy_rings_per_second: self.busy_rings_per_second,
+            busy_interval: self.busy_interval,
+            timer_interval: self.timer_interval,
+            fallback_interval: self.fallback_interval,
+        }
+    }
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CatalogConfig {
+    /// The catalog's directory; `--catalog`. Without one, the catalog that is built in.
+    pub dir: Option<PathBuf>,
+    /// Values for the catalog's settings, such as `low_stock_threshold`.
+    pub settings: BTreeMap<String, toml::Value>,
+}
+
+/// `[lookups]`: the connections for what rules look up, and for sign-in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LookupConfig {
+    pub connections: u32,
+    /// How long a lookup may wait for a connection.
+    #[serde(with = "humantime_serde")]
+    pub acquire_timeout: Duration,
+}
+
+impl Default for LookupConfig {
+    fn default() -> Self {
+        Self { connections: 4, acquire_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// `DATABASE_URL`, as an existing application has it.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+/// Query parameters that Prisma reads and Postgres' own clients don't know.
+const PRISMA_PARAMETERS: [&str; 9] = [
+    "schema",
+    "connection_limit",
+    "pool_timeout",
+    "pgbouncer",
+    "socket_timeout",
+    "statement_cache_size",
+    "sslidentity",
+    "sslpassword",
+    "sslaccept",
+];
+
+impl DatabaseUrl {
+    /// Checks the URL's form, and leaves out the parameters that only Prisma understands.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(Error::Configuration(
+                "DATABASE_URL must look like postgres://user:password@host:5432/database; found something that doesn't begin with postgres://".into(),
+            ));
+        }
+        let cleaned = match url.split_once('?') {
+            None => url.to_owned(),
+            Some((base, query)) => {
+                let kept: Vec<&str> = query
+                    .split('&')
+                    .filter(|pair| !PRISMA_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default()))
+                    .filter(|pair| !pair.is_empty())
+                    .collect();
+                if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+            }
+        };
+        let url = Self(cleaned);
+        url.for_capture()?;
+        url.for_pool()?;
+        Ok(url)
+    }
+
+    /// For the connections that listen and sweep.
+    pub fn for_capture(&self) -> Result<tokio_postgres::Config, Error> {
+        self.0.parse().map_err(|error: tokio_postgres::Error| {
+            // The source names the parameter; the URL itself may hold a password.
+            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            Error::Configuration(format!("DATABASE_URL can't be read: {cause}"))
+        })
+    }
+
+    /// For migrations, lookups and sign-in.
+    pub fn for_pool(&self) -> Result<sqlx::postgres::PgConnectOptions, Error> {
+        self.0.parse().map_err(|error| Error::Configuration(format!("DATABASE_URL can't be read: {error}")))
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatabaseUrl(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prisma_url_is_understood() {
+        let url = DatabaseUrl::parse("postgresql://u:p@h:5433/shop?schema=public&connection_limit=5&connect_timeout=7")
+            .unwrap();
+        assert_eq!(url.0, "postgresql://u:p@h:5433/shop?connect_timeout=7");
+        assert_eq!(DatabaseUrl::parse("postgres://h/shop?schema=public").unwrap().0, "postgres://h/shop");
+    }
+
+    #[test]
+    fn a_wrong_url_is_explained_without_its_password() {
+        for url in
+            ["mysql://u:secret@h/d", "secret", "postgres://u:secret@h:port/d", "postgres://u:secret@h/d?target=secret1"]
+        {
+            let message = DatabaseUrl::parse(url).unwrap_err().to_string();
+            assert!(message.contains("DATABASE_URL") && !message.contains("u:secret"), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_example_configuration_is_the_default() {
+        let example = include_str!("../rowcast.example.toml");
+        let parsed: Config = toml::from_str(example).unwrap();
+        assert_eq!(format!("{parsed:?}"), format!("{:?}", Config::default()));
+        let uncommented: String = example
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let parsed: Config = toml::from_str(&uncommented).unwrap();
+        let normal = |config: &Config| format!("{config:?}");
+        assert_eq!(normal(&parsed), normal(&Config { catalog: parsed.catalog.clone(), ..Config::default() }));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        let error = toml::from_str::<Config>("[capture]\nretension = '1h'").unwrap_err().to_string();
+        assert!(error.contains("retension") && error.contains("retention"), "{error}");
+    }
+}

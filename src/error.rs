@@ -1,0 +1,105 @@
+//! What can end a command, and with which exit code.
+
+use std::process::ExitCode;
+
+/// A command's failure: a sentence that says what was expected, what was found and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration file, an environment variable or an option is wrong.
+    #[error("{0}")]
+    Configuration(String),
+    /// The catalog has faults; all of them are printed.
+    #[error("the catalog has faults:\n{0}")]
+    Catalog(crate::catalog::Faults),
+    /// No connection to the database.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The database's role may not do this.
+    #[error("{0}")]
+    Denied(String),
+    /// The schema `rowcast` is missing or older than this program.
+    #[error("{0}")]
+    NotMigrated(String),
+    /// The schema `rowcast` was made by a newer version.
+    #[error("{0}")]
+    Newer(String),
+    /// The listen address can't be bound.
+    #[error("{0}")]
+    Address(String),
+    /// Locks of other sessions were in the way for too long.
+    #[error("{0}")]
+    Blocked(String),
+    /// The database answered with an error.
+    #[error("{0}")]
+    Database(String),
+    /// Nobody said yes.
+    #[error("{0}")]
+    Declined(String),
+}
+
+impl Error {
+    /// The process' exit code; 2 is clap's, for a misused command line. `rowcast --help` lists them.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Database(_) => 1,
+            Self::Configuration(_) => 3,
+            Self::Catalog(_) => 4,
+            Self::Unreachable(_) => 5,
+            Self::Denied(_) => 6,
+            Self::NotMigrated(_) => 7,
+            Self::Newer(_) => 8,
+            Self::Address(_) => 9,
+            Self::Blocked(_) => 10,
+            Self::Declined(_) => 11,
+        })
+    }
+}
+
+/// The exit codes, for `--help` and the documentation.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   the database answered with an error
+  2   the command line is wrong
+  3   the configuration is wrong
+  4   the catalog has faults
+  5   the database can't be reached
+  6   the database's role may not do this
+  7   the database was never migrated, or by an older version
+  8   the database was migrated by a newer version
+  9   the listen address can't be bound
+  10  locks of other sessions were in the way for too long
+  11  nobody said yes";
+
+/// SQLSTATEs that are told apart: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+pub mod sqlstate {
+    pub const INVALID_PASSWORD: &str = "28P01";
+    pub const INVALID_AUTHORIZATION: &str = "28000";
+    pub const INVALID_CATALOG_NAME: &str = "3D000";
+    pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const INVALID_SCHEMA: &str = "3F000";
+    pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let Some(db) = error.as_database_error() else {
+            return Self::Unreachable(format!(
+                "cannot reach the database: {error}. Is the server running, and does DATABASE_URL name its host and port?"
+            ));
+        };
+        let text = db.message().to_owned();
+        match db.code().as_deref() {
+            Some(sqlstate::INVALID_PASSWORD | sqlstate::INVALID_AUTHORIZATION) => Self::Unreachable(format!(
+                "the database refused the login: {text}. Check the user and the password in DATABASE_URL"
+            )),
+            Some(sqlstate::INVALID_CATALOG_NAME) => {
+                Self::Unreachable(format!("{text}. Check the database's name at the end of DATABASE_URL"))
+            }
+            Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Self::Denied(text),
+            Some(sqlstate::LOCK_NOT_AVAILABLE) => Self::Blocked(text),
+            _ => Self::Database(text),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The migrations: embedded files that record themselves, so that psql can run them just as well.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection, Row};
+
+use crate::{
+    config::DatabaseUrl,
+    error::{Error, sqlstate},
+};
+
+/// A numbered step of the schema `rowcast`.
+pub struct Migration {
+    pub version: i32,
+    pub name: &'static str,
+    pub up: &'static str,
+    pub down: &'static str,
+}
+
+macro_rules! migration {
+    ($version:literal, $name:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            up: include_str!(concat!("../migrations/000", $version, "_", $name, ".up.sql")),
+            down: include_str!(concat!("../migrations/000", $version, "_", $name, ".down.sql")),
+        }
+    };
+}
+
+/// All of them, in order.
+pub const MIGRATIONS: [Migration; 2] = [migration!(1, "capture"), migration!(2, "watch_marketplace")];
+
+/// The tables that the migrations watch where they exist.
+pub const MARKETPLACE: [&str; 7] = [
+    "products",
+    "wholesale_invitations",
+    "trade_quotations",
+    "orders",
+    "carts",
+    "wholesale_orders",
+    "wholesale_payments",
+];
+
+/// A table that is locked is tried again so often; each try waits two seconds at most.
+const TRIES: u32 = 15;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How a table was found after a migration.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Watched {
+    Yes,
+    /// It is there, but was unwatched by hand.
+    No,
+    Missing,
+}
+
+/// A connection that changes the schema; only one at a time works on a database.
+pub struct Migrator {
+    connection: PgConnection,
+    progress: fn(&str),
+}
+
+impl Migrator {
+    /// Connects, and waits for another migrator to end. `progress` is told what takes long.
+    pub async fn connect(url: &DatabaseUrl, progress: fn(&str)) -> Result<Self, Error> {
+        let options = url.for_pool()?.application_name("rowcast migrate");
+        let connect = PgConnection::connect_with(&options);
+        let mut connection = tokio::time::timeout(Duration::from_secs(10), connect).await.map_err(|_| {
+            Error::Unreachable(
+                "the database did not answer within 10 s; does DATABASE_URL name the right host and port?".into(),
+            )
+        })??;
+        sqlx::raw_sql("set lock_timeout = '2s'; set client_min_messages = warning").execute(&mut connection).await?;
+        // (1919907683, 3): migrations. The doorbell has 1, the lease 2.
+        let mut tries = 0;
+        while !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock(1919907683, 3)")
+            .fetch_one(&mut connection)
+            .await?
+        {
+            tries += 1;
+            if tries == 1 {
+                progress("another migration is running on this database; waiting for it");
+            }
+            if tries > 60 {
+                return Err(Error::Blocked("another migration has been running on this database for a minute; see pg_locks, locktype advisory, objid 3".into()));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Ok(Self { connection, progress })
+    }
+
+    /// The versions that have been applied.
+    pub async fn applied(&mut self) -> Result<Vec<i32>, Error> {
+        let exists: bool = sqlx::query_scalar("select to_regclass('rowcast.migration') is not null")
+            .fetch_one(&mut self.connection)
+            .await?;
+        if !exists {
+            return Ok(Vec::new());
+        }
+        Ok(sqlx::query_scalar("select version from rowcast.migration order by version")
+            .fetch_all(&mut self.connection)
+            .await?)
+    }
+
+    /// The migrations that are still to be applied; an error if the database is newer than this program.
+    pub async fn pending(&mut self) -> Result<Vec<&'static Migration>, Error> {
+        let applied = self.applied().await?;
+        refuse_newer(applied.last().copied())?;
+        Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)).collect())
+    }
+
+    pub async fn up(&mut self, migration: &Migration) -> Result<(), Error> {
+        self.run(migration.up).await
+    }
+
+    pub async fn down(&mut self, migration: &Migration) -> Result<(), Error> {
+        self.run(migration.down).await
+    }
+
+    /// How each of the marketplace's tables stands.
+    pub async fn marketplace(&mut self) -> Result<Vec<(&'static str, Watched)>, Error> {
+        let mut tables = Vec::new();
+        for table in MARKETPLACE {
+            let row = sqlx::query(
+                "select to_regclass($1) is not null, exists (select from rowcast.watched w where w.relation = to_regclass($1))",
+            )
+            .bind(format!("public.{table}"))
+            .fetch_one(&mut self.connection)
+            .await?;
+            let watched = match (row.try_get(0)?, row.try_get(1)?) {
+                (false, _) => Watched::Missing,
+                (true, true) => Watched::Yes,
+                (true, false) => Watched::No,
+            };
+            tables.push((table, watched));
+        }
+        Ok(tables)
+    }
+
+    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`.
+    pub async fn watch(&mut self, table: &str, exclude: &[String]) -> Result<String, Error> {
+        self.require_migrated().await?;
+        self.require_table(table).await?;
+        self.patiently(async |connection: &mut PgConnection| {
+            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2)")
+                .bind(table)
+                .bind(exclude)
+                .fetch_one(connection)
+                .await
+        })
+        .await
+    }
+
+    /// Undoes [`Migrator::watch`].
+    pub async fn unwatch(&mut self, table: &str) -> Result<String, Error> {
+        self.require_migrated().await?;
+        self.require_table(table).await?;
+        self.patiently(async |connection: &mut PgConnection| {
+            sqlx::query_scalar("select rowcast.unwatch(to_regclass($1))").bind(table).fetch_one(connection).await
+        })
+        .await
+    }
+
+    /// The watched tables, as SQL names them, and the bytes that the change log takes; `None` where nothing is installed.
+    pub async fn installed(&mut self) -> Result<Option<(Vec<String>, i64)>, Error> {
+        if self.applied().await?.is_empty() {
+            return Ok(None);
+        }
+        let tables = sqlx::query_scalar("select relation::text from rowcast.watched order by 1")
+            .fetch_all(&mut self.connection)
+            .await?;
+        let bytes = sqlx::query_scalar(
+            "select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits where inhparent = to_regclass('rowcast.change')",
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        Ok(Some((tables, bytes)))
+    }
+
+    async fn require_migrated(&mut self) -> Result<(), Error> {
+        match self.applied().await?.is_empty() {
+            true => Err(never_migrated()),
+            false => Ok(()),
+        }
+    }
+
+    async fn require_table(&mut self, table: &str) -> Result<(), Error> {
+        let exists =
+            sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut self.connection).await;
+        if exists.map_err(|error| named(error, table))? {
+            return Ok(());
+        }
+        Err(Error::Configuration(format!(
+            "there is no table {table}. Write it as in SQL: products, shop.products, or with quotes '\"Mixed Case\"'"
+        )))
+    }
+
+    /// A file that is one transaction runs as a whole, the others statement by statement, so that no lock is held
+    /// longer than its statement needs.
+    async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
+        let statements: Vec<&'static str> = match sql.contains("\nbegin;") {
+            true => vec![sql],
+            false => sql.split_inclusive(";\n").filter(|statement| !statement.trim().is_empty()).collect(),
+        };
+        for statement in statements {
+            self.patiently(async |connection: &mut PgConnection| {
+                sqlx::raw_sql(statement).execute(connection).await.map(drop)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Runs `step` until it gets its locks, saying who is in the way.
+    async fn patiently<T>(
+        &mut self,
+        step: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Error> {
+        for attempt in 1.. {
+            let error = match step(&mut self.connection).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            sqlx::raw_sql("rollback").execute(&mut self.connection).await.ok();
+            let code = error.as_database_error().and_then(|db| db.code().map(|code| code.into_owned()));
+            if code.as_deref() == Some(sqlstate::INSUFFICIENT_PRIVILEGE) {
+                return Err(Error::Denied(format!(
+                    "{}. Run this as the owner of the application's tables, with CREATE on the database",
+                    error.as_database_error().map(|db| db.message()).unwrap_or_default()
+                )));
+            }
+            if code.as_deref() != Some(sqlstate::LOCK_NOT_AVAILABLE) {
+                return Err(error.into());
+            }
+            let blockers = self.blockers().await?;
+            if attempt == TRIES {
+                return Err(Error::Blocked(format!(
+                    "gave up waiting for a lock after {TRIES} tries; nothing is half done, run it again later. In the way:\n{blockers}"
+                )));
+            }
+            (self.progress)(&format!("waiting for a lock (try {attempt} of {TRIES}); in the way:\n{blockers}"));
+            tokio::time::sleep(PAUSE).await;
+        }
+        unreachable!("the last try returns")
+    }
+
+    /// Who holds locks on the tables that are watched or are to be: pid, since when, and the query.
+    async fn blockers(&mut self) -> Result<String, Error> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "select format('  pid %s, %s, in a transaction since %s, %s: %s', a.pid, l.relation::regclass,
+                           to_char(a.xact_start, 'HH24:MI:SS'), a.state, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 160))
+             from pg_locks l join pg_stat_activity a using (pid) join pg_class c on c.oid = l.relation
+             join pg_namespace n on n.oid = c.relnamespace
+             where l.granted and a.pid <> pg_backend_pid() and c.relkind in ('r', 'p') and l.mode <> 'AccessShareLock'
+               and n.nspname not in ('pg_catalog', 'information_schema')
+               and l.database = (select oid from pg_database where datname = current_database())
+             order by a.xact_start limit 8",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        Ok(if rows.is_empty() { "  nobody any more".into() } else { rows.join("\n") })
+    }
+}
+
+/// What `rowcast serve` needs of a database, checked before it starts.
+pub async fn require_current(pool: &sqlx::PgPool) -> Result<(), Error> {
+    let exists: bool = sqlx::query_scalar("select to_regnamespace('rowcast') is not null").fetch_one(pool).await?;
+    if !exists {
+        return Err(never_migrated());
+    }
+    let newest =
+        sqlx::query_scalar::<_, Option<i32>>("select max(version) from rowcast.migration").fetch_one(pool).await;
+    let newest = newest.map_err(|error| match error.as_database_error().and_then(|db| db.code()).as_deref() {
+        Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Error::Denied(
+            "this role may not read the schema rowcast; let its owner run: select rowcast.grant_gateway('ROLE')".into(),
+        ),
+        Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA) => never_migrated(),
+        _ => error.into(),
+    })?;
+    refuse_newer(newest)?;
+    let current = MIGRATIONS[MIGRATIONS.len() - 1].version;
+    match newest {
+        Some(version) if version == current => Ok(()),
+        found => Err(Error::NotMigrated(format!(
+            "the database is at migration {}, this program needs {current}; run `rowcast migrate`",
+            found.unwrap_or(0)
+        ))),
+    }
+}
+
+fn never_migrated() -> Error {
+    Error::NotMigrated(
+        "this database was never migrated: there is no schema rowcast. Run `rowcast migrate` first".into(),
+    )
+}
+
+fn refuse_newer(newest: Option<i32>) -> Result<(), Error> {
+    let known = MIGRATIONS[MIGRATIONS.len() - 1].version;
+    match newest {
+        Some(found) if found > known => Err(Error::Newer(format!(
+            "the database is at migration {found}, this program knows up to {known}; use a newer rowcast"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// An error about a name that the user typed, such as `a.b.c.d`.
+fn named(error: sqlx::Error, table: &str) -> Error {
+    match error.as_database_error() {
+        Some(db) => Error::Configuration(format!("{table}: {}", db.message())),
+        None => error.into(),
+    }
+}

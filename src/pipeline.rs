@@ -1,0 +1,131 @@
+//! The one way of a change to a client: capture's pages through the catalog's rules to the gateway's rooms.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::Utc;
+use serde_json::{json, value::RawValue};
+use sqlx::PgPool;
+
+use crate::{
+    capture::{Sink, SinkError},
+    catalog::{Catalog, Engine, Failure},
+    change::{Change, Page, Row, Tables},
+    gateway::{Gateway, Policy},
+    identity::Identity,
+    metrics::Metrics,
+    position::Position,
+    room::Room,
+};
+
+/// How long a page may take, its lookups included.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+const DEAD_LETTER: &str = "
+insert into rowcast.dead_letter (change_id, rule, error, change) values ($1, $2, $3, $4)
+on conflict (change_id, rule) do update set error = excluded.error, at = now()";
+
+/// Takes pages from capture, and hands events to the gateway.
+pub struct Pipeline {
+    pub engine: Engine,
+    pub gateway: Gateway,
+    pub metrics: Arc<Metrics>,
+    /// For dead letters.
+    pub pool: PgPool,
+}
+
+impl Sink for Pipeline {
+    async fn page(&mut self, page: Page) -> Result<(), SinkError> {
+        if let Some(truncated) = page.changes.iter().find(|change| change.op == crate::change::Op::Truncate) {
+            tracing::info!(table = %truncated.table, "a table was truncated; clients are told to load anew");
+        }
+        let evaluated = tokio::time::timeout(PAGE_TIMEOUT, self.engine.evaluate(&page))
+            .await
+            .map_err(|_| SinkError(format!("its lookups took longer than {PAGE_TIMEOUT:?}")))?
+            .map_err(|error| SinkError(error.to_string()))?;
+        for failure in &evaluated.failures {
+            self.bury(&page, failure).await?;
+        }
+        for event in &evaluated.events {
+            self.gateway.deliver(event);
+            let latency = (Utc::now() - event.at).to_std().unwrap_or_default();
+            self.metrics.commit_to_emit_seconds.observe(latency.as_secs_f64());
+        }
+        if page.changes.iter().any(|change| change.op == crate::change::Op::Truncate) {
+            self.gateway.resync("a table was truncated");
+        }
+        Ok(())
+    }
+
+    fn swept(&mut self, position: Position) {
+        self.gateway.set_position(position);
+    }
+
+    async fn tables(&mut self, tables: &Arc<Tables>) {
+        let inactive = self.engine.bind(tables).await;
+        self.metrics.rules_inactive.set(inactive.len() as i64);
+        for rule in &inactive {
+            tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
+        }
+        tracing::info!(
+            tables = tables.iter().count(),
+            inactive = inactive.len(),
+            "rules are bound to the watched tables"
+        );
+    }
+
+    fn resync(&mut self, reason: &str) {
+        self.gateway.resync(reason);
+    }
+}
+
+impl Pipeline {
+    /// Keeps a change that a rule failed on, with the reason; the other rules and changes go on.
+    async fn bury(&self, page: &Page, failure: &Failure) -> Result<(), SinkError> {
+        let Some(change) = page.changes.iter().find(|change| change.id == failure.change_id) else { return Ok(()) };
+        tracing::warn!(change = change.id, table = %change.table, rule = %failure.rule, error = %failure.error, "a rule failed on a change; see rowcast.dead_letter");
+        self.metrics.dead_letters.inc();
+        sqlx::query(DEAD_LETTER)
+            .bind(change.id)
+            .bind(&*failure.rule)
+            .bind(&failure.error)
+            .bind(sqlx::types::Json(letter(change)))
+            .execute(&self.pool)
+            .await
+            .map_err(|error| SinkError(format!("rowcast.dead_letter can't be written: {error}")))?;
+        Ok(())
+    }
+}
+
+/// A change as the dead letter keeps it.
+fn letter(change: &Change) -> serde_json::Value {
+    let side = |row: &Option<Row>| -> serde_json::Value {
+        let parse = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
+        row.as_ref().map_or(serde_json::Value::Null, |row| {
+            row.columns().map(|(name, value)| (name.to_owned(), parse(value))).collect::<serde_json::Map<_, _>>().into()
+        })
+    };
+    json!({
+        "id": change.id, "xid": change.xid.to_string(), "at": change.at, "table": change.table.to_string(),
+        "op": change.op.as_sql(), "old": side(&change.old), "new": side(&change.new), "actor": change.actor,
+    })
+}
+
+/// The catalog decides who may be in which room.
+impl Policy for Catalog {
+    fn may_join(&self, identity: &Identity, room: &Room) -> bool {
+        Catalog::may_join(self, identity, room)
+    }
+
+    fn own_rooms(&self, identity: &Identity) -> Vec<Room> {
+        Catalog::own_rooms(self, identity)
+    }
+
+    fn rooms_for_message(
+        &self,
+        name: &str,
+        identity: &Identity,
+        payload: &serde_json::Value,
+    ) -> Result<Vec<Room>, String> {
+        self.room_for_message(identity, name, payload).map_err(|error| error.to_string())
+    }
+}

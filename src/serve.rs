@@ -1,0 +1,138 @@
+//! The service: one process that captures, applies the rules, and serves sockets.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use sqlx::postgres::PgPoolOptions;
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    capture::Capture,
+    catalog::{Catalog, Engine},
+    config::{Config, DatabaseUrl},
+    error::Error,
+    gateway::{Gateway, Insecure},
+    http::{self, Http},
+    metrics::Metrics,
+    migrate,
+    pipeline::Pipeline,
+    readiness::Readiness,
+};
+
+/// How clients sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Auth {
+    /// Believes `auth.userId`. For development: only on a loopback address.
+    Insecure,
+}
+
+/// Loads the catalog that the configuration names.
+pub fn load_catalog(config: &Config) -> Result<Catalog, Error> {
+    match &config.catalog.dir {
+        Some(dir) => Catalog::from_dir(dir, &config.catalog.settings),
+        None => Catalog::built_in(&config.catalog.settings),
+    }
+    .map_err(Error::Catalog)
+}
+
+/// Binds the address, which for now must be a loopback one.
+pub async fn bind(address: SocketAddr, auth: Auth) -> Result<TcpListener, Error> {
+    let Auth::Insecure = auth;
+    if !address.ip().is_loopback() {
+        return Err(Error::Configuration(format!(
+            "--auth insecure believes whatever user id a client sends, so it listens on loopback addresses only; found {address}, expected an address such as 127.0.0.1:{}",
+            address.port()
+        )));
+    }
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there; stop it, or choose another with --listen or ROWCAST_LISTEN"
+            }
+            std::io::ErrorKind::PermissionDenied => "this user may not bind that port; choose one above 1023",
+            _ => "choose another with --listen or ROWCAST_LISTEN",
+        };
+        Error::Address(format!("cannot listen on {address}: {error}; {advice}"))
+    })
+}
+
+/// Runs until `shutdown` resolves, then drains: accept nothing more, stop capturing, close the sockets, end.
+///
+/// Two tasks, both awaited here: capture and the HTTP server. If either ends before it was told to, so does the service.
+pub async fn run(
+    config: Config,
+    url: DatabaseUrl,
+    catalog: Catalog,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let pool = PgPoolOptions::new()
+        .max_connections(config.lookups.connections)
+        .acquire_timeout(config.lookups.acquire_timeout)
+        .connect_with(url.for_pool()?.application_name("rowcast lookups"))
+        .await?;
+    migrate::require_current(&pool).await?;
+
+    let metrics = Arc::new(Metrics::new());
+    let catalog = Arc::new(catalog);
+    let sign_in = Arc::new(Insecure::new(pool.clone()));
+    tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
+    let (gateway, socket_io) = Gateway::new(config.gateway.clone(), catalog.clone(), sign_in, metrics.clone());
+    let (readiness, readiness_seen) = watch::channel(Readiness::not_ready("starting"));
+    let router = http::router(Http {
+        gateway: gateway.clone(),
+        socket_io,
+        allowed_origins: config.gateway.allowed_origins.clone(),
+        metrics: metrics.clone(),
+        readiness: readiness_seen,
+        demo: Some(pool.clone()),
+    });
+
+    let address = listener.local_addr().map_err(|error| Error::Address(error.to_string()))?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let mut server = {
+        let gateway = gateway.clone();
+        tokio::spawn(async move { http::serve(listener, &gateway, router, stopped).await })
+    };
+    let pipeline = Pipeline {
+        engine: Engine::new(catalog, pool.clone()),
+        gateway: gateway.clone(),
+        metrics: metrics.clone(),
+        pool: pool.clone(),
+    };
+    let capture =
+        Capture { database: url.for_capture()?, options: config.capture.options(), sink: pipeline, readiness, metrics };
+    let mut capture = tokio::spawn(capture.run(stop.clone()));
+    tracing::info!("listening on http://{address}");
+
+    let ended_early = tokio::select! {
+        () = shutdown => None,
+        ended = &mut server => Some(format!("the HTTP server ended: {ended:?}")),
+        ended = &mut capture => Some(format!("capture ended: {ended:?}")),
+    };
+    if let Some(reason) = &ended_early {
+        tracing::error!(reason, "stopping, since a part of the service ended by itself");
+    } else {
+        tracing::info!("stopping");
+    }
+    stop.cancel();
+    let drain = async {
+        if !capture.is_finished() {
+            capture.await.ok();
+        }
+        gateway.drain(config.drain_timeout).await;
+        if !server.is_finished() {
+            server.await.ok();
+        }
+        pool.close().await;
+    };
+    // Capture gives up after five seconds and the gateway after its own time, so this is for what nobody thought of.
+    if tokio::time::timeout(config.drain_timeout + Duration::from_secs(10), drain).await.is_err() {
+        tracing::warn!("not everything had stopped in time; leaving it behind");
+    }
+    match ended_early {
+        None => Ok(()),
+        Some(reason) => Err(Error::Database(reason)),
+    }
+}
