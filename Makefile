@@ -1,0 +1,43 @@
+# Each target is one of the scripts, or one cargo command.
+
+.DEFAULT_GOAL := help
+
+# Options for the demo, as in: make demo ARGS="--listen 127.0.0.1:4100"
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-24s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make demo ARGS="--database-url postgres://..."   the demo on a database of yours'
+	@echo '  make demo ARGS="--help"                          all options of the demo'
+
+.PHONY: demo
+demo: ## See it live: a marketplace, its traffic and the page, on a throw-away Postgres
+	@exec scripts/demo $(ARGS)
+
+.PHONY: build
+build: ## Build the release binary, target/release/rowcast
+	cargo build --release --locked --bin rowcast
+
+.PHONY: test
+test: ## Run every check and test, installing what they need
+	@exec scripts/test
+
+.PHONY: test-postgres-versions
+test-postgres-versions: ## Run the integration tests on Postgres 14, 15, 16, 17 and 18
+	@exec scripts/test versions
+
+.PHONY: lint
+lint: ## Check formatting, clippy, the migrations and the scripts
+	@scripts/setup-tests
+	@exec scripts/test lint
+
+.PHONY: fmt
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+.PHONY: clean
+clean: ## Delete what was built and installed in this directory
+	cargo clean
+	find . -name node_modules -prune -exec rm -rf {} +
