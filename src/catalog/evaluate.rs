@@ -226,6 +226,26 @@ impl Engine {
     }
 }
 
+#[cfg(test)]
+impl Engine {
+    /// Binds without a database: what the lookups give is told beforehand.
+    pub(super) fn bind_prepared(
+        &mut self,
+        tables: &Tables,
+        prepared: impl Fn(&str) -> super::lookups::Prepared,
+    ) -> Vec<Inactive> {
+        let prepared: Vec<_> = self.catalog.lookups.iter().map(|lookup| prepared(&lookup.name)).collect();
+        let (live, inactive) = bind::bind(&self.catalog, tables, &prepared);
+        self.live = live;
+        inactive
+    }
+
+    pub(super) fn remember(&mut self, lookup: &str, key: &str, rows: Vec<crate::change::Row>) {
+        let place = self.catalog.lookups.iter().position(|known| known.name == lookup).unwrap();
+        self.runner.remember(place, key, rows);
+    }
+}
+
 /// Makes the audiences of one event.
 struct Rendering<'a> {
     rule: &'a Rule,

@@ -1,0 +1,251 @@
+use super::*;
+
+const ROOMS: &str = "[[room]]\nroom = \"user:{id}\"\njoin = \"true\"\n";
+
+fn with_rooms(rules: &str) -> Catalog {
+    catalog(&format!("{ROOMS}{rules}")).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+const PASS: &str = r#"
+[[rule]]
+event = "row:changed"
+table = "t"
+on = ["insert", "update"]
+subject = ["id"]
+to = [{ rooms = ["user:{row.id}"], changes = "all" }]
+data = { id = "row.id", amount = "new.amount", before = "old.amount", shape = "row['shape']", fixed = "'x'" }
+"#;
+
+#[tokio::test]
+async fn columns_reach_the_data_as_they_are() {
+    let amount = "\"123456789012345678901234567890.123456789\"";
+    let shape = r#"{"b": [1e400, 18446744073709551616], "a": {"b": "é\u0000ж"},"a":null}"#;
+    let row = format!("{{\"id\": 12345678901234567890123, \"amount\": {amount}, \"shape\": {shape}}}");
+    let mut engine = engine(with_rooms(PASS), &tables(&[("t", &["id", "amount", "shape"])]));
+    let evaluated = engine.evaluate(&page(vec![change("t", "", &row)])).await.unwrap();
+    assert_eq!(evaluated.failures, []);
+    let id = "12345678901234567890123";
+    let changes = format!("{{\"amount\":{amount},\"id\":{id},\"shape\":{shape}}}");
+    assert_eq!(
+        audiences(&evaluated.events[0]),
+        [(
+            format!("user:{id}"),
+            format!("id={id} amount={amount} before=null shape={shape} fixed=\"x\" changes={changes}")
+        )]
+    );
+    assert_eq!(evaluated.events[0].id, "7-900-row:changed");
+}
+
+#[tokio::test]
+async fn a_rule_that_fails_on_one_change_leaves_the_others_alone() {
+    let rules = r#"
+[[rule]]
+event = "compared"
+table = "t"
+on = ["insert"]
+when = "new.n < 10"
+to = [{ rooms = ["user:{row.id}"] }]
+
+[[rule]]
+event = "seen"
+table = "t"
+on = ["insert"]
+to = [{ rooms = ["user:{row.id}"] }]
+"#;
+    let mut engine = engine(with_rooms(rules), &tables(&[("t", &["id", "n"])]));
+    let changes = vec![change("t", "", r#"{"id":1,"n":null}"#), change("t", "", r#"{"id":2,"n":3}"#)];
+    let evaluated = engine.evaluate(&page(changes)).await.unwrap();
+    let heard: Vec<_> = evaluated.events.iter().map(|event| (&*event.kind, audiences(event)[0].0.clone())).collect();
+    assert_eq!(
+        heard,
+        [("seen", "user:1".to_owned()), ("compared", "user:2".to_owned()), ("seen", "user:2".to_owned())]
+    );
+    let error = "`new.n < 10`: found no matching overload for '_<_' applied to '(null_type, int)'".to_owned();
+    assert_eq!(evaluated.failures, [Failure { change_id: 7, rule: "compared".into(), error }]);
+}
+
+#[tokio::test]
+async fn what_cel_can_not_do_is_a_failure_and_no_panic() {
+    for (expression, row, expected) in [
+        ("row.n", "{\"id\":1,\"n\":5}", "`row.n`: expected true or false, got 5"),
+        ("row.n + 1", "{\"id\":1,\"n\":5}", "`row.n + 1`: expected true or false, got int"),
+        ("row.n / 0 == 1", "{\"id\":1,\"n\":5}", "`row.n / 0 == 1`: Division by zero of Int(5)"),
+        ("row.n + 1 > 0", "{\"id\":1,\"n\":9223372036854775807}", "`row.n + 1 > 0`: Overflow"),
+        ("row.n.deep.er == 1", "{\"id\":1,\"n\":null}", "`row.n.deep.er == 1`: found no matching overload"),
+        ("row.n.deep == 1", "{\"id\":1,\"n\":{\"shallow\":1}}", "`row.n.deep == 1`: there is no \"deep\""),
+        ("row.n[3] == 1", "{\"id\":1,\"n\":[1]}", "`row.n[3] == 1`: Index out of bounds: Int(3)"),
+        ("row.n == 1", "{\"id\":1}", "`row.n == 1`: there is no \"n\""),
+        (
+            "below(row.n, 10)",
+            "{\"id\":1,\"n\":\"1e999999999\"}",
+            "`below(row.n, 10)`: Error executing function 'below'",
+        ),
+        ("row.n.startsWith('a')", "{\"id\":1,\"n\":7}", "`row.n.startsWith('a')`: found no matching overload"),
+    ] {
+        let rule = format!(
+            "[[rule]]\nevent = \"e\"\ntable = \"t\"\non = [\"insert\"]\nwhen = \"{expression}\"\nto = [{{ rooms = [\"user:{{row.id}}\"] }}]\n"
+        );
+        let mut engine = engine(with_rooms(&rule), &tables(&[("t", &["id", "n"])]));
+        let evaluated = engine.evaluate(&page(vec![change("t", "", row)])).await.unwrap();
+        let error = &evaluated.failures.first().unwrap_or_else(|| panic!("{expression} did not fail")).error;
+        assert!(error.starts_with(expected), "{error}");
+        assert!(evaluated.events.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_rule_whose_columns_did_not_change_is_skipped() {
+    let rules = r#"
+[[rule]]
+event = "priced"
+table = "t"
+on = ["update"]
+changed = ["price", "currency"]
+when = "new.price < 10"
+to = [{ rooms = ["user:{row.id}"] }]
+"#;
+    let mut engine = engine(with_rooms(rules), &tables(&[("t", &["id", "price", "currency", "name"])]));
+    let before = r#"{"id":1,"price":null,"currency":"EUR","name":"a"}"#;
+    let renamed = r#"{"id":1,"price":null,"currency":"EUR","name":"b"}"#;
+    let priced = r#"{"id":1,"price":5,"currency":"EUR","name":"a"}"#;
+    let evaluated =
+        engine.evaluate(&page(vec![change("t", before, renamed), change("t", before, priced)])).await.unwrap();
+    assert_eq!(evaluated.failures, [], "the condition was never tested on the renamed row");
+    assert_eq!(evaluated.events.len(), 1);
+}
+
+const LOOKUPS: &str = r#"
+[[lookup]]
+name = "one"
+returns = "one"
+cache = "1h"
+sql = "select key, 1 as id from unnest($1::text[]) k(key)"
+
+[[lookup]]
+name = "many"
+returns = "many"
+cache = "1h"
+sql = "select key, 1 as id from unnest($1::text[]) k(key)"
+"#;
+
+#[tokio::test]
+async fn an_audience_for_each_row_of_a_lookup_shares_the_data_unless_they_differ() {
+    let rules = r#"
+[[rule]]
+event = "e"
+table = "t"
+on = ["insert"]
+lookups = { friend = { use = "one", key = "row.id" }, all = { use = "many", key = "row.id" } }
+data = { id = "row.id", friend = "friend.id" }
+[[rule.to]]
+each = "all"
+rooms = ["user:{each.id}"]
+[[rule.to]]
+each = "all"
+when = "each.id != 'b'"
+rooms = ["user:{each.id}"]
+data = { you = "each.id" }
+[[rule.to]]
+rooms = ["user:{friend.id}"]
+"#;
+    let mut engine = engine(with_rooms(&format!("{LOOKUPS}{rules}")), &tables(&[("t", &["id"])]));
+    engine.remember("many", "1", ["\"a\"", "\"b\"", "\"a\"", "null"].map(|id| row(&format!("{{\"id\":{id}}}"))).into());
+    engine.remember("one", "1", vec![row("{\"id\":\"f\"}")]);
+    let evaluated = engine.evaluate(&page(vec![change("t", "", "{\"id\":1}")])).await.unwrap();
+    assert_eq!(evaluated.failures, []);
+    let expected = [
+        ("user:a user:b", "id=1 friend=\"f\""),
+        ("user:a", "you=\"a\""),
+        ("user:a", "you=\"a\""),
+        ("user:f", "id=1 friend=\"f\""),
+    ];
+    assert_eq!(audiences(&evaluated.events[0]), expected.map(|(rooms, data)| (rooms.to_owned(), data.to_owned())));
+}
+
+#[tokio::test]
+async fn an_event_that_nobody_hears_is_none() {
+    let rules = "[[rule]]\nevent = \"e\"\ntable = \"t\"\non = [\"insert\"]\nto = [{ rooms = [\"user:{row.id}\"] }]\n";
+    let mut engine = engine(with_rooms(rules), &tables(&[("t", &["id"])]));
+    let changes = vec![change("t", "", "{\"id\":null}"), change("t", "", "{\"id\":\"\"}")];
+    let evaluated = engine.evaluate(&page(changes)).await.unwrap();
+    assert!(evaluated.events.is_empty() && evaluated.failures.is_empty());
+}
+
+#[tokio::test]
+async fn the_actor_is_the_rules_or_the_changes_own() {
+    let rules = "[[rule]]\nevent = \"e\"\ntable = \"t\"\non = [\"insert\"]\nactor = \"row.by\"\nto = [{ rooms = [\"user:{row.id}\"] }]\n";
+    let mut engine = engine(with_rooms(rules), &tables(&[("t", &["id", "by"])]));
+    let by =
+        |by| Change { actor: Some("set_config".to_owned()), ..change("t", "", &format!("{{\"id\":1,\"by\":{by}}}")) };
+    let evaluated = engine.evaluate(&page(vec![by("\"u1\""), by("null")])).await.unwrap();
+    let actors: Vec<_> = evaluated.events.iter().map(|event| event.actor.as_deref()).collect();
+    assert_eq!(actors, [Some("u1"), Some("set_config")]);
+}
+
+#[tokio::test]
+async fn a_rule_is_inactive_with_a_reason_while_the_database_lacks_what_it_needs() {
+    let rules = r#"
+[[rule]]
+event = "e"
+table = "shop.t"
+on = ["insert"]
+changed = ["c"]
+when = "has(row.optional) ? row.optional == 1 : row.a == 1"
+lookups = { friend = { use = "one", key = "row.key" }, all = { use = "many", key = "row.key" } }
+[[rule.to]]
+rooms = ["user:{row.id}"]
+[[rule.to]]
+rooms = ["user:{friend.id}"]
+[[rule.to]]
+each = "all"
+rooms = ["user:{each.user}"]
+"#;
+    let mut engine = engine(with_rooms(&format!("{LOOKUPS}{rules}")), &tables(&[("shop.t", &["a", "c", "id", "key"])]));
+    let mut reasons = |tables: &Tables, one: fn() -> Prepared| -> Vec<String> {
+        let prepared =
+            |name: &str| if name == "one" { one() } else { Prepared::Columns(["key".into(), "user".into()].into()) };
+        engine.bind_prepared(tables, prepared).into_iter().map(|inactive| inactive.reason).collect()
+    };
+    let whole = tables(&[("shop.t", &["a", "c", "id", "key"])]);
+    let fine = || Prepared::Columns(["key".into(), "id".into()].into());
+    assert_eq!(reasons(&whole, fine), [] as [&str; 0]);
+    assert_eq!(
+        reasons(&tables(&[]), fine),
+        ["the table shop.t is not watched: if the database has it, run `rowcast watch shop.t`"]
+    );
+    assert_eq!(
+        reasons(&tables(&[("shop.t", &["a", "id"])]), fine),
+        ["the table shop.t has no columns \"c\", \"key\", or leaves it out of capture"]
+    );
+    assert_eq!(
+        reasons(&whole, || Prepared::Refused("relation \"x\" does not exist (SQLSTATE 42P01)".to_owned())),
+        ["only audience 2 of 3 hears nothing: the lookup \"one\" can't be run: relation \"x\" does not exist \
+             (SQLSTATE 42P01)"]
+    );
+    assert_eq!(
+        reasons(&whole, || Prepared::Columns(["key".into()].into())),
+        ["only audience 2 of 3 hears nothing: the lookup \"one\" returns no column \"id\""]
+    );
+}
+
+#[tokio::test]
+async fn a_table_whose_triggers_are_off_has_no_live_rules() {
+    let rules = "[[rule]]\nevent = \"e\"\ntable = \"t\"\non = [\"insert\"]\nto = [{ rooms = [\"user:{row.id}\"] }]\n";
+    let mut engine = engine(with_rooms(rules), &tables(&[("t", &["id"])]));
+    let off = [(rule::parse_table("t").unwrap(), Table::default())].into_iter().collect();
+    let inactive = engine.bind_prepared(&off, |_| Prepared::Unknown);
+    assert_eq!(
+        inactive[0].to_string(),
+        "rule \"e\" on t: the triggers of t are missing or disabled: run `rowcast watch t` again"
+    );
+    let evaluated = engine.evaluate(&page(vec![change("t", "", "{\"id\":1}")])).await.unwrap();
+    assert!(evaluated.events.is_empty());
+}
+
+#[tokio::test]
+async fn truncating_a_table_reaches_rules_that_ask_for_it() {
+    let rules = "[[room]]\nroom = \"all\"\n[[rule]]\nevent = \"emptied\"\ntable = \"t\"\non = [\"truncate\"]\nto = [{ rooms = [\"all\"] }]\ndata = { id = \"row.id\" }\n";
+    let mut engine = engine(catalog(rules).unwrap(), &tables(&[("t", &["id"])]));
+    let evaluated = engine.evaluate(&page(vec![change("t", "", "")])).await.unwrap();
+    assert_eq!(audiences(&evaluated.events[0]), [("all".to_owned(), "id=null".to_owned())]);
+}

@@ -1,0 +1,193 @@
+use super::*;
+
+/// A rule that is right, but for what a test puts in.
+fn rule(more: &str) -> String {
+    format!(
+        "[settings]\nlimit = 10\n\n\
+         [[room]]\nroom = \"user:{{id}}\"\njoin = \"id == auth.user_id\"\n\n\
+         [[lookup]]\nname = \"owner\"\nreturns = \"one\"\nsql = \"select key from unnest($1::text[]) k(key)\"\n\n\
+         [[rule]]\nevent = \"a:b\"\ntable = \"t\"\n{more}"
+    )
+}
+
+const GOOD: &str = "on = [\"update\"]\nto = [{ rooms = [\"user:{row.u}\"] }]\n";
+
+#[track_caller]
+fn assert_faults(text: &str, expected: &[&str]) {
+    let faults = catalog(text).err().map(|faults| faults.to_string()).unwrap_or_default();
+    assert_eq!(faults.lines().collect::<Vec<_>>(), expected, "{text}");
+}
+
+#[test]
+fn a_catalog_without_faults_is_taken() {
+    assert_faults(&rule(GOOD), &[]);
+}
+
+#[test]
+fn a_fault_names_file_line_rule_and_reason() {
+    for (more, expected) in [
+        (
+            "wehn = \"true\"\n",
+            "test.toml:18: rule \"a:b\": unknown key \"wehn\"; the keys are \"event\", \"name\", \"about\", \"table\", \
+             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"subject\", \"actor\", \"data\", \"to\"",
+        ),
+        (
+            "when = \"new.stock <\"\n",
+            "test.toml:18: rule \"a:b\": bad CEL `new.stock <`: Syntax error: mismatched input '<EOF>' expecting \
+             {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, \
+             IDENTIFIER} (line 1, column 12)",
+        ),
+        (
+            "when = \"[1].all(x, x > 0)\"\n",
+            "test.toml:18: rule \"a:b\": bad CEL `[1].all(x, x > 0)`: map, filter, all, exists and exists_one are not \
+             allowed: nothing bounds the steps they take",
+        ),
+        (
+            "when = \"nwe.stock == 1\"\n",
+            "test.toml:18: rule \"a:b\": bad CEL `nwe.stock == 1`: unknown variable \"nwe\"; the variables are \"old\", \
+             \"new\", \"row\", \"changed\", \"op\", \"settings\"",
+        ),
+        (
+            "when = \"below(new.stock, settings.limt)\"\n",
+            "test.toml:18: rule \"a:b\": bad CEL `below(new.stock, settings.limt)`: unknown setting \"limt\"; the \
+             settings are \"limit\"",
+        ),
+        (
+            "when = \"row == null\"\n",
+            "test.toml:18: rule \"a:b\": bad CEL `row == null`: \"row\" is a row: read a column of it, row.column",
+        ),
+        (
+            "when = \"owner.id == row.id\"\nlookups = { owner = { use = \"owner\", key = \"row.id\" } }\n",
+            "test.toml:18: rule \"a:b\": bad CEL `owner.id == row.id`: unknown variable \"owner\"; the variables are \
+             \"old\", \"new\", \"row\", \"changed\", \"op\", \"settings\"",
+        ),
+        (
+            "lookups = { x = { use = \"ownr\", key = \"row.id\" } }\n",
+            "test.toml:18: rule \"a:b\": unknown lookup \"ownr\"; the lookups are \"owner\"",
+        ),
+        ("lookups = { x = { use = \"owner\" } }\n", "test.toml:18: rule \"a:b\": `key` is missing"),
+        ("when = 7\n", "test.toml:18: rule \"a:b\": `when` is an integer, expected a string"),
+        ("subject = [\"id\"]\n", "test.toml:17: rule \"a:b\": the subject \"id\" is not in the data of this audience"),
+        ("data = { id = 1 }\n", "test.toml:18: rule \"a:b\": `id` is an integer, expected an expression in quotes"),
+        ("[rule.let]\nrow = \"1\"\n", "test.toml:19: rule \"a:b\": a `let` can't be called \"row\""),
+    ] {
+        assert_faults(&rule(&format!("{GOOD}{more}")), &[expected]);
+    }
+}
+
+#[test]
+fn a_fault_in_an_operation_or_an_audience_is_found() {
+    for (more, expected) in [
+        (
+            "on = [\"updated\"]\nto = [{ rooms = [\"user:{row.u}\"] }]\n",
+            "test.toml:16: rule \"a:b\": unknown operation \"updated\" in `on`; the operations are \"insert\", \
+             \"update\", \"delete\", \"truncate\"",
+        ),
+        (
+            "to = [{ rooms = [\"user:{row.u}\"] }]\n",
+            "test.toml:13: rule \"a:b\": `on` is missing; it lists \"insert\", \"update\", \"delete\" or \"truncate\"",
+        ),
+        ("on = [\"update\"]\n", "test.toml:13: rule \"a:b\": nobody hears it: expected at least one [[rule.to]]"),
+        ("on = [\"update\"]\n[[rule.to]]\nrooms = []\n", "test.toml:17: rule \"a:b\": an audience without `rooms`"),
+        (
+            "on = [\"update\"]\n[[rule.to]]\nrooms = [\"usr:{row.u}\"]\n",
+            "test.toml:18: rule \"a:b\": unknown room template \"usr:{row.u}\"; the rooms are \"user:{id}\"",
+        ),
+        (
+            "on = [\"update\"]\n[[rule.to]]\nrooms = [\"user:{row.u\"]\n",
+            "test.toml:18: rule \"a:b\": room template \"user:{row.u\": `{` without `}`",
+        ),
+        (
+            "on = [\"update\"]\n[[rule.to]]\nrooms = [\"user:{rwo.u}\"]\n",
+            "test.toml:18: rule \"a:b\": bad CEL `rwo.u`: unknown variable \"rwo\"; the variables are \"old\", \"new\", \
+             \"row\", \"changed\", \"op\", \"settings\"",
+        ),
+        (
+            "on = [\"update\"]\n[[rule.to]]\neach = \"owners\"\nrooms = [\"user:{row.u}\"]\n",
+            "test.toml:18: rule \"a:b\": `each` names \"owners\", which is none of the rule's lookups: none",
+        ),
+        (
+            "on = [\"update\"]\nlookups = { o = { use = \"owner\", key = \"row.id\" } }\n[[rule.to]]\neach = \"o\"\n\
+             rooms = [\"user:{row.u}\"]\n",
+            "test.toml:19: rule \"a:b\": `each` names \"o\", a lookup that returns one row",
+        ),
+        (
+            "on = [\"update\"]\n[[rule.to]]\nrooms = [\"user:{row.u}\"]\nchanges = 3\n",
+            "test.toml:19: rule \"a:b\": `changes` is an integer, expected \"all\", a list of columns, or \
+             { group = [columns] or \"others\", except = [columns] }",
+        ),
+    ] {
+        assert_faults(&rule(more), &[expected]);
+    }
+}
+
+#[test]
+fn an_unknown_function_is_named_beside_those_that_exist() {
+    let faults = catalog(&rule(&format!("{GOOD}when = \"belo(new.stock, 1)\"\n"))).unwrap_err().to_string();
+    let start = "test.toml:18: rule \"a:b\": bad CEL `belo(new.stock, 1)`: unknown function \"belo\"; the functions are \
+                 \"below\", \"above\", ";
+    assert!(faults.starts_with(start), "{faults}");
+}
+
+#[test]
+fn a_lookup_or_room_that_is_wrong_is_found() {
+    assert_faults(
+        "[[lookup]]\nname = \"x\"\nreturns = \"some\"\nsql = \"select 1\"\ncache = \"soon\"\n\
+         [[room]]\nroom = \"a b\"\n[[room]]\nroom = \"a:{id}\"\njoin = \"auth.name == id\"\n[[room]]\nroom = \"a:{x}\"\n",
+        &[
+            "test.toml:3: lookup \"x\": `returns` is \"some\", expected \"one\" or \"many\"",
+            "test.toml:4: lookup \"x\": `sql` never uses $1, the keys to look up (text[])",
+            "test.toml:5: lookup \"x\": `cache` is \"soon\", expected a duration such as \"2s\"",
+            "test.toml:7: room \"a b\": room \"a b\": expected a name such as \"sellers\" or \"product:{id}\"",
+            "test.toml:10: room \"a:{id}\": bad CEL `auth.name == id`: auth has no field \"name\"; the fields are \
+             \"user_id\", \"roles\", \"stores\", \"admin\"",
+            "test.toml:12: room \"a:{x}\": room \"a:{x}\" is declared twice",
+        ],
+    );
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_lines() {
+    let text = rule(&format!("{GOOD}wehn = \"true\"\nwhen = \"nwe.a\"\nactor = \"1 +\"\n\n[[rule]]\nname = \"a:b\"\n"));
+    let faults = catalog(&text).unwrap_err();
+    let lines: Vec<_> = faults.iter().map(|fault| fault.line.unwrap()).collect();
+    assert_eq!(lines, [18, 19, 20, 22, 22, 22, 22], "{faults}");
+}
+
+#[test]
+fn rules_of_one_name_are_refused() {
+    let again =
+        "\n[[rule]]\nevent = \"a:b\"\ntable = \"t\"\non = [\"insert\"]\nto = [{ rooms = [\"user:{row.u}\"] }]\n";
+    assert_faults(
+        &rule(&format!("{GOOD}{again}")),
+        &["test.toml:19: rule \"a:b\": a second rule of this name: give it another `name`, names are unique"],
+    );
+}
+
+#[test]
+fn text_that_is_no_toml_is_told_with_its_line() {
+    let faults = catalog("[settings]\nlimit = \n").unwrap_err().to_string();
+    assert!(faults.starts_with("test.toml:2: not TOML: "), "{faults}");
+}
+
+#[test]
+fn settings_of_the_configuration_must_be_known_and_of_the_same_type() {
+    let settings = Settings::from([
+        ("limit".to_owned(), toml::Value::String("ten".to_owned())),
+        ("limmit".to_owned(), toml::Value::Integer(5)),
+    ]);
+    let faults = catalog_with(&rule(GOOD), &settings).unwrap_err().to_string();
+    assert_eq!(
+        faults.lines().collect::<Vec<_>>(),
+        [
+            "configuration: setting \"limit\": is of type string, expected integer as in its default 10",
+            "configuration: setting \"limmit\": unknown; the settings are \"limit\"",
+        ]
+    );
+}
+
+#[test]
+fn a_directory_without_a_catalog_is_a_fault() {
+    let faults = Catalog::from_dir("no/such/place", &Settings::new()).unwrap_err().to_string();
+    assert!(faults.starts_with("no/such/place: the catalog's directory can't be read: "), "{faults}");
+}
