@@ -1,0 +1,16 @@
+//! What the integration tests share: a database of one's own, the service on it, and a Socket.IO client.
+
+pub mod client;
+pub mod database;
+pub mod service;
+
+use std::{future::Future, time::Duration};
+
+/// Waits until `condition` holds, asking again and again; panics with `what` when it never does.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let deadline = tokio::time::Instant::now() + client::PATIENCE;
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
