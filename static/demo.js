@@ -314,7 +314,8 @@ const STEPS = { pending: 1, processing: 2, shipped: 3, delivered: 4, fulfilled: 
 const TONES = {
   pending: '', draft: '', processing: 'blue', shipped: 'blue', delivered: 'green', completed: 'green', fulfilled: 'green',
   cancelled: 'red', refunded: 'red', rejected: 'red', expired: 'red', partially_refunded: 'amber', sent: 'blue', viewed: 'amber',
-  accepted: 'green', invited: 'amber', placed: '', deposit_paid: 'blue', balance_paid: 'green', fully_paid: 'green',
+  accepted: 'green', invited: 'amber', placed: '', deposit_paid: 'blue', in_production: 'blue', balance_due: 'amber', awaiting_balance: 'amber', balance_overdue: 'red',
+  ready_to_release: 'blue', balance_paid: 'green', fully_paid: 'green',
 };
 
 function fillOrder(element, order, id) {
@@ -343,7 +344,7 @@ function fillAlert(element, alert) {
   setText(element.querySelector('.tag'), alert.label);
   setTone(element.querySelector('.tag'), alert.tone);
   setText(element.querySelector('.title'), alert.text);
-  setText(element.querySelector('time'), clock(alert.at));
+  setText(element.querySelector('time'), alert.at ? clock(alert.at) : 'at the start');
 }
 
 const alerts = new Rows(byId('alerts'), 'alert-template', fillAlert);
@@ -752,15 +753,28 @@ function drawBuyer() {
 function drawSeller() {
   const { userId } = sides.seller;
   const own = (rows) => oldestFirst(rows.filter((row) => row.sellerId === userId));
+  drawStartingAlerts(state.products.filter((product) => product.sellerId === userId));
   orders.clear();
   quotations.clear();
   for (const order of own(state.orders)) {
     const who = people.buyers.get(order.buyerId ?? order.userId) ?? order.customerName ?? 'Guest';
     orders.put(String(order.id), { ...pickOrder(order), who }, { quiet: true });
+    if (order.orderType !== 'wholesale') continue;
+    wholesale.put(String(order.id), { title: who, note: 'order', total: order.total, status: order.status }, { quiet: true });
   }
   for (const quotation of own(state.quotations)) {
     const { quotationNumber: title, buyerEmail: note, total, status } = quotation;
     quotations.put(String(quotation.id), { title, note, total, status }, { quiet: true });
+  }
+}
+
+/** What is low or sold out already, until the first alert comes. */
+function drawStartingAlerts(products) {
+  if (alerts.rows.size > 0) return;
+  for (const { id, name, stock } of products.filter(isOnSale)) {
+    if (stock === null || stock === undefined || stock >= ALERT_THRESHOLD) continue;
+    const alert = stock > 0 ? { label: 'low', tone: 'amber', text: `${name}: ${stock} left` } : { label: 'sold out', tone: 'red', text: name };
+    alerts.put(`start-${id}`, alert, { quiet: true });
   }
 }
 

@@ -32,26 +32,26 @@ impl Role {
     /// Its part of all actions. The parts of the crew add up to 1.
     pub const fn share(self) -> f64 {
         match self {
-            Self::Shopper => 0.16,
-            Self::Shopkeeper => 0.17,
-            Self::Trader => 0.18,
+            Self::Shopper => 0.15,
+            Self::Shopkeeper => 0.20,
+            Self::Trader => 0.15,
         }
     }
 
     /// What it does, and how often of a hundred times.
     const fn habits(self) -> &'static [(u32, Action)] {
         match self {
-            Self::Shopper => &[(56, Action::FillCart), (20, Action::Order), (24, Action::Pay)],
+            Self::Shopper => &[(40, Action::FillCart), (27, Action::Order), (33, Action::Pay)],
             Self::Shopkeeper => &[
-                (28, Action::Ship),
-                (28, Action::Deliver),
+                (30, Action::Ship),
+                (30, Action::Deliver),
                 (12, Action::Restock),
                 (12, Action::Reprice),
-                (8, Action::Promote),
-                (4, Action::Refund),
-                (3, Action::Cancel),
-                (3, Action::LimitedEdition),
-                (2, Action::Tidy),
+                (6, Action::Promote),
+                (3, Action::Refund),
+                (2, Action::Cancel),
+                (2, Action::LimitedEdition),
+                (3, Action::Tidy),
             ],
             Self::Trader => &[
                 (6, Action::DraftQuotation),

@@ -23,7 +23,7 @@ pub async fn draft(db: &mut Client, cast: &Cast, rng: &mut Rng) -> Result<(), Er
              ), quotation AS (
                  INSERT INTO trade_quotations (seller_id, buyer_email, buyer_id, quotation_number, valid_until, subtotal, tax_amount,
                                                shipping_amount, total, deposit_percentage, deposit_amount, balance_amount)
-                 SELECT $1, $2, $3, to_char(clock_timestamp(), '\"Q-\"MMDD-HH24MISSMS'), now() + make_interval(secs => $4), goods, tax,
+                 SELECT $1, $2, $3, 'Q-' || upper(left(md5(gen_random_uuid()::text), 6)), now() + make_interval(secs => $4), goods, tax,
                         20, goods + tax + 20, 30, deposit, goods + tax + 20 - deposit
                  FROM sums
                  RETURNING id

@@ -76,7 +76,7 @@ pub async fn order(db: &mut Client, cast: &Cast, rng: &mut Rng) -> Result<(), Er
         .query_one(
             "INSERT INTO wholesale_orders (order_number, seller_id, buyer_id, subtotal_cents, total_cents,
                                            deposit_amount_cents, balance_amount_cents, buyer_email)
-             VALUES (to_char(clock_timestamp(), '\"W-\"MMDD-HH24MISSMS'), $1, $2, $3, $3, $4, $5, $6) RETURNING id",
+             VALUES ('W-' || upper(left(md5(gen_random_uuid()::text), 6)), $1, $2, $3, $3, $4, $5, $6) RETURNING id",
             &[&seller.id, &buyer.id, &cents, &deposit, &balance, &buyer.email],
         )
         .await?
