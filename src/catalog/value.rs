@@ -166,7 +166,7 @@ fn plain(value: &Value) -> Result<serde_json::Value, String> {
         Value::List(items) => items.iter().map(plain).collect::<Result<Vec<_>, _>>()?.into(),
         Value::Map(map) => {
             let mut entries: Vec<_> = map.map.iter().collect();
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries.sort_by_key(|(key, _)| *key);
             let entries = entries.into_iter().map(|(key, value)| Ok((key.to_string(), plain(value)?)));
             serde_json::Value::Object(entries.collect::<Result<_, String>>()?)
         }

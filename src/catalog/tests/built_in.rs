@@ -6,18 +6,46 @@ use super::*;
 
 const PRODUCT: &[&str] = &["id", "seller_id", "name", "price", "stock", "status", "sku", "deposit_amount", "cost"];
 const ORDER: &[&str] = &[
-    "id", "user_id", "seller_id", "order_type", "total", "amount_paid", "remaining_balance", "payment_type",
-    "payment_status", "status", "fulfillment_status", "tracking_number", "tracking_link", "shipping_carrier",
-    "deposit_amount_cents", "balance_due_cents", "balance_paid_at",
+    "id",
+    "user_id",
+    "seller_id",
+    "order_type",
+    "total",
+    "amount_paid",
+    "remaining_balance",
+    "payment_type",
+    "payment_status",
+    "status",
+    "fulfillment_status",
+    "tracking_number",
+    "tracking_link",
+    "shipping_carrier",
+    "deposit_amount_cents",
+    "balance_due_cents",
+    "balance_paid_at",
 ];
 const INVITATION: &[&str] = &["id", "seller_id", "buyer_email", "buyer_name", "status"];
 const WHOLESALE_ORDER: &[&str] = &[
-    "id", "seller_id", "buyer_id", "status", "total_cents", "deposit_amount_cents", "balance_amount_cents",
+    "id",
+    "seller_id",
+    "buyer_id",
+    "status",
+    "total_cents",
+    "deposit_amount_cents",
+    "balance_amount_cents",
     "payment_terms",
 ];
 const PAYMENT: &[&str] = &["id", "wholesale_order_id", "payment_type", "status", "amount_cents"];
 const QUOTATION: &[&str] = &[
-    "id", "seller_id", "buyer_email", "buyer_id", "quotation_number", "total", "status", "valid_until", "metadata",
+    "id",
+    "seller_id",
+    "buyer_email",
+    "buyer_id",
+    "quotation_number",
+    "total",
+    "status",
+    "valid_until",
+    "metadata",
     "updated_at",
 ];
 
@@ -31,7 +59,11 @@ fn marketplace() -> Engine {
         ("wholesale_payments", PAYMENT),
         ("trade_quotations", QUOTATION),
     ]);
-XX, vec![row(r#"{"key":"p","user_id":"holder"}"#)]);
+    // Compiled once for all tests: it takes a while in a debug build.
+    static CATALOG: LazyLock<Arc<Catalog>> =
+        LazyLock::new(|| Arc::new(Catalog::built_in(&Settings::new()).unwrap_or_else(|faults| panic!("{faults}"))));
+    let mut engine = engine(CATALOG.clone(), &tables);
+    engine.remember("cart_holders", "p", vec![row(r#"{"key":"p","user_id":"holder"}"#)]);
     engine.remember("cart_holders", "q", vec![]);
     engine.remember("user_by_email", "b@x", vec![row(r#"{"key":"b@x","user_id":"b"}"#)]);
     engine.remember("wholesale_order", "w", vec![row(r#"{"key":"w","seller_id":"s","buyer_id":"b"}"#)]);
@@ -69,9 +101,10 @@ fn defaults(table: &str) -> (&'static [&'static str], &'static str) {
             r#""id":"w","seller_id":"s","buyer_id":"b","status":"pending","total_cents":124000,
                "deposit_amount_cents":37200,"balance_amount_cents":86800,"payment_terms":"Net 30""#,
         ),
-        "wholesale_payments" => {
-            (PAYMENT, r#""id":"y","wholesale_order_id":"w","payment_type":"deposit","status":"pending","amount_cents":37205"#)
-        }
+        "wholesale_payments" => (
+            PAYMENT,
+            r#""id":"y","wholesale_order_id":"w","payment_type":"deposit","status":"pending","amount_cents":37205"#,
+        ),
         "trade_quotations" => (
             QUOTATION,
             r#""id":"q","seller_id":"s","buyer_email":"b@x","quotation_number":"Q-1","total":"500.00","status":"draft""#,
@@ -94,7 +127,7 @@ async fn heard(table: &str, old: Option<&str>, new: Option<&str>) -> (Vec<String
     (lines.collect(), evaluated.events)
 }
 
-fn data<'e>(events: &'e [Event], kind: &str) -> Vec<(String, String)> {
+fn data(events: &[Event], kind: &str) -> Vec<(String, String)> {
     audiences(events.iter().find(|event| *event.kind == *kind).unwrap_or_else(|| panic!("no {kind}")))
 }
 
@@ -195,7 +228,8 @@ async fn shoppers_hear_of_products_that_they_may_see_and_of_columns_made_for_the
     assert_eq!(lines, ["product:updated seller:s user:s"], "nothing that shoppers see has changed");
 
     for hidden in ["\"status\":\"draft\"", "\"status\":\"archived\"", "\"status\":null"] {
-        let (old, new) = (format!("{hidden},\"stock\":0,\"price\":\"1\""), format!("{hidden},\"stock\":3,\"price\":\"2\""));
+        let (old, new) =
+            (format!("{hidden},\"stock\":0,\"price\":\"1\""), format!("{hidden},\"stock\":3,\"price\":\"2\""));
         let (lines, _) = heard("products", Some(&old), Some(&new)).await;
         assert_eq!(
             lines,
@@ -225,12 +259,16 @@ async fn viewers_of_the_old_id_hear_that_it_changed() {
     assert_eq!(data(&events, "product:updated")[1].1, r#"productId="p" sellerId="s" changes={"id":"p"}"#);
 }
 
+/// Table, the row before and after as differences from the defaults, and the lines that are heard.
+type Case = (&'static str, Option<String>, Option<String>, Vec<String>);
+
 #[tokio::test]
 async fn each_change_is_heard_in_its_rooms() {
-    let wholesale = r#""order_type":"wholesale","payment_type":"deposit","deposit_amount_cents":1500,"balance_due_cents":3300"#;
+    let wholesale =
+        r#""order_type":"wholesale","payment_type":"deposit","deposit_amount_cents":1500,"balance_due_cents":3300"#;
     let order = |more: &str| format!("{wholesale},{more}");
     let seller = "seller:s user:s";
-    let cases: Vec<(&str, Option<String>, Option<String>, Vec<String>)> = vec![
+    let cases: Vec<Case> = vec![
         ("products", None, Some(String::new()), vec![format!("product:created {seller} | storefront:s")]),
         ("products", None, Some(r#""status":"draft""#.into()), vec![format!("product:created {seller}")]),
         ("products", Some(String::new()), None, vec![format!("product:deleted {seller} | user:holder | product:p")]),
@@ -406,23 +444,19 @@ async fn each_change_is_heard_in_its_rooms() {
 
 #[tokio::test]
 async fn amounts_and_reasons_are_told_as_the_contract_says() {
-    let wholesale = r#""order_type":"wholesale","payment_type":"deposit","deposit_amount_cents":1500,"balance_due_cents":3305"#;
+    let wholesale =
+        r#""order_type":"wholesale","payment_type":"deposit","deposit_amount_cents":1500,"balance_due_cents":3305"#;
     let (_, events) = heard("orders", None, Some(wholesale)).await;
     assert_eq!(
         data(&events, "wholesale:order_placed")[0].1,
         r#"orderId="o" sellerId="s" buyerId="b" total="48.00" depositAmount="15.00" balanceAmount="33.05" paymentTerms="deposit""#
     );
     let paid = wholesale.replace("3305", "0");
-    let (_, events) = heard("orders", Some(wholesale), Some(&format!("{paid},\"payment_status\":\"fully_paid\""))).await;
-    assert_eq!(
-        data(&events, "wholesale:balance_paid")[0].1,
-        r#"orderId="o" sellerId="s" buyerId="b" amount="33.05""#
-    );
+    let (_, events) =
+        heard("orders", Some(wholesale), Some(&format!("{paid},\"payment_status\":\"fully_paid\""))).await;
+    assert_eq!(data(&events, "wholesale:balance_paid")[0].1, r#"orderId="o" sellerId="s" buyerId="b" amount="33.05""#);
     let (_, events) = heard("wholesale_payments", Some(""), Some("\"status\":\"paid\"")).await;
-    assert_eq!(
-        data(&events, "wholesale:deposit_paid")[0].1,
-        r#"orderId="w" sellerId="s" buyerId="b" amount="372.05""#
-    );
+    assert_eq!(data(&events, "wholesale:deposit_paid")[0].1, r#"orderId="w" sellerId="s" buyerId="b" amount="372.05""#);
     let rejected = r#""status":"rejected","metadata":{"reason":"too late"}"#;
     let (_, events) = heard("trade_quotations", Some("\"status\":\"sent\""), Some(rejected)).await;
     assert_eq!(
@@ -433,15 +467,17 @@ async fn amounts_and_reasons_are_told_as_the_contract_says() {
     let (_, events) = heard("trade_quotations", Some("\"status\":\"sent\""), Some(changed)).await;
     let updated = data(&events, "quotation:updated");
     let pricing = r#"changes={"pricing":{"total":"1.10"},"terms":{"#;
-    assert!(updated[0].1.ends_with(&format!(r#"{pricing}"metadata":[1],"validUntil":"2026-02-01T00:00:00Z"}}}}"#)), "{updated:?}");
+    assert!(
+        updated[0].1.ends_with(&format!(r#"{pricing}"metadata":[1],"validUntil":"2026-02-01T00:00:00Z"}}}}"#)),
+        "{updated:?}"
+    );
     assert!(updated[1].1.ends_with(&format!(r#"{pricing}"validUntil":"2026-02-01T00:00:00Z"}}}}"#)), "{updated:?}");
 }
 
 #[tokio::test]
 async fn a_setting_of_the_configuration_moves_the_threshold() {
     let settings = Settings::from([("low_stock_threshold".to_owned(), toml::Value::Integer(3))]);
-    let mut engine =
-        engine_for_products(Catalog::built_in(&settings).unwrap_or_else(|faults| panic!("{faults}")));
+    let mut engine = engine_for_products(Catalog::built_in(&settings).unwrap_or_else(|faults| panic!("{faults}")));
     engine.remember("cart_holders", "p", vec![]);
     let (columns, base) = defaults("products");
     let at = |stock: i64| full(columns, base, &format!("\"stock\":{stock}"));

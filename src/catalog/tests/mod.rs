@@ -32,7 +32,16 @@ pub(super) fn change(table: &str, old: &str, new: &str) -> Change {
         (Some(_), None) => Op::Delete,
         (None, None) => Op::Truncate,
     };
-    Change { id: 7, xid: 900, at: chrono::DateTime::UNIX_EPOCH, table: rule::parse_table(table).unwrap(), op, old, new, actor: None }
+    Change {
+        id: 7,
+        xid: 900,
+        at: chrono::DateTime::UNIX_EPOCH,
+        table: rule::parse_table(table).unwrap(),
+        op,
+        old,
+        new,
+        actor: None,
+    }
 }
 
 pub(super) fn page(changes: Vec<Change>) -> Page {
@@ -42,9 +51,8 @@ pub(super) fn page(changes: Vec<Change>) -> Page {
 
 /// Watched tables, each with its columns.
 pub(super) fn tables(tables: &[(&str, &[&str])]) -> Tables {
-    let column = |name: &&str| {
-        ((*name).into(), Column { kind: Kind::Plain, nullable: true, sql_type: "text".to_owned() })
-    };
+    let column =
+        |name: &&str| ((*name).into(), Column { kind: Kind::Plain, nullable: true, sql_type: "text".to_owned() });
     tables
         .iter()
         .map(|(name, columns)| {
