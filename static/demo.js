@@ -99,7 +99,8 @@ const figures = {
   /** Once a second: shows the last whole seconds, then begins a new one. */
   tick() {
     const window = this.seconds.slice(-RATE_WINDOW_S);
-    setText(byId('rate'), (window.reduce((sum, n) => sum + n, 0) / RATE_WINDOW_S).toFixed(1));
+    const rate = window.reduce((sum, n) => sum + n, 0) / RATE_WINDOW_S;
+    setText(byId('rate'), rate.toFixed(rate < 100 ? 1 : 0));
     setText(byId('latency'), this.latencies.length ? Math.round(median(this.latencies)) : '–');
     setText(byId('total'), this.total.toLocaleString('en'));
     this.drawBars();
