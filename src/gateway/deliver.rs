@@ -28,12 +28,8 @@ impl Gateway {
 impl Shared {
     fn deliver(&self, event: &Event) {
         self.metrics.events.with_label_values(&[&event.kind]).inc();
-        // Before the rooms are looked at: a join enters its room first and reads the position after. So a client
-        // that this event misses is acknowledged with this event's position or a later one, and it hears every
-        // event whose position is later than the one it was told.
-        self.advance(event.position);
-        let heard_by = self.rooms.first_matches(event.audiences.iter().map(|audience| &audience.rooms[..]));
-        for (audience, clients) in event.audiences.iter().zip(heard_by) {
+        let hearers = self.hearers(event);
+        for (audience, clients) in event.audiences.iter().zip(hearers) {
             if clients.is_empty() {
                 continue;
             }
@@ -44,6 +40,15 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// For each audience its clients.
+    pub(super) fn hearers(&self, event: &Event) -> Vec<Vec<Client>> {
+        // Before the rooms are looked at: a join enters its room first and reads the position after. So a client
+        // that this event misses is acknowledged with this event's position or a later one, and it hears every
+        // event whose position is later than the one it was told.
+        self.advance(event.position);
+        self.rooms.first_matches(event.audiences.iter().map(|audience| &audience.rooms[..]))
     }
 
     fn advance(&self, position: Position) {
