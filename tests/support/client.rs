@@ -1,4 +1,5 @@
 //! A small Socket.IO client for tests: Engine.IO over a WebSocket, by hand, so that nothing hides what is on the wire.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     collections::{HashMap, VecDeque},
