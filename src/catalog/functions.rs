@@ -1,19 +1,5 @@
 //! The functions that rules may call, beside CEL's own. They take null for an answer, so that a rule needn't test for it.
-//!
-//! | function | gives |
-//! |---|---|
-//! | `below(x, limit)` | whether the number x is less than limit; false if either is null |
-//! | `above(x, limit)` | whether the number x is greater than limit; false if either is null |
-//! | `atMost(x, limit)` | whether the number x is limit or less; false if either is null |
-//! | `compare(a, b)` | -1, 0 or 1: how the number a stands to b; null counts as less than any number |
-//! | `becomes(before, after, wanted)` | whether after is wanted (a value, or one of a list) and before is not |
-//! | `first(a, b, …)` | the first argument that is neither null nor ""; else null |
-//! | `field(x, "key")` | the key's value in the object x; null if x is no object or lacks the key |
-//! | `cents(n)` | whole cents as a decimal string: 1250 is "12.50"; null for null |
-//! | `camel(name)` | a column's name as data keys spell it: `seller_id` is "sellerId" |
-//!
-//! A number is an integer, a double or a string of digits such as a `numeric` column gives; numbers are compared exactly,
-//! however long.
+//! Each is described in the catalog's README, which the docs of the module above include.
 
 use std::{borrow::Cow, cmp::Ordering, str::FromStr, sync::Arc};
 

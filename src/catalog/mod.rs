@@ -11,30 +11,9 @@
 //! evaluate: Page -> Events               evaluate
 //! ```
 //!
-//! # In a file
+//! What stands in a file:
 //!
-//! | section | what it declares |
-//! |---|---|
-//! | `[settings]` | names with default values, which the operator's configuration overrides; `settings.name` in expressions |
-//! | `[[rule]]` | a table and the operations on it, a condition, audiences (`[[rule.to]]`) and the data of each |
-//! | `[[lookup]]` | SQL that finds the rows of many keys (`$1::text[]`) at once |
-//! | `[[room]]` | a kind of room: who may join, whom the server joins on connect, the client message for it |
-//!
-//! Expressions of a rule see `old`, `new` and `row` (`new`, or `old` on a delete), `changed` (the names of the columns that
-//! changed), `op` ("insert", …), `settings`, the rule's `let`s, and its lookups by name; an audience with `each` sees
-//! one row of a lookup that returns many as `each`. A row that isn't there (the one before an insert, a lookup that found
-//! nothing) has null in every column. A column that `has(row.x)` guards may be missing from the table; without the guard
-//! the rule is inactive then. Beside CEL's own there are these functions:
-//!
-//! | function | gives |
-//! |---|---|
-//! | `below(x, limit)`, `above(x, limit)`, `atMost(x, limit)` | exact comparison of numbers; false for null |
-//! | `compare(a, b)` | -1, 0 or 1, exact; null counts as less than any number |
-//! | `becomes(before, after, wanted)` | whether after is wanted (a value, or one of a list) and before is not |
-//! | `first(a, b, …)` | the first argument that is neither null nor "" |
-//! | `field(x, "key")` | a key of an object; null if there is none |
-//! | `cents(n)` | whole cents as a decimal string |
-//! | `camel(name)` | a column's name as data keys spell it |
+#![doc = include_str!("../../catalog/README.md")]
 
 mod bind;
 mod changes;

@@ -249,3 +249,53 @@ async fn truncating_a_table_reaches_rules_that_ask_for_it() {
     let evaluated = engine.evaluate(&page(vec![change("t", "", "")])).await.unwrap();
     assert_eq!(audiences(&evaluated.events[0]), [("all".to_owned(), "id=null".to_owned())]);
 }
+
+/// An engine whose database can't be reached.
+fn cut_off(catalog: Catalog, tables: &Tables) -> Engine {
+    let pool = PgPoolOptions::new().acquire_timeout(std::time::Duration::from_millis(50));
+    let pool = pool.connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
+    let mut engine = Engine::new(Arc::new(catalog), pool);
+    assert_eq!(engine.bind_prepared(tables, |_| Prepared::Unknown), []);
+    engine
+}
+
+const FRIENDS: &str = r#"
+[[lookup]]
+name = "friends"
+returns = "many"
+cache = "1h"
+stale_after = ["friendships"]
+sql = "select key, 1 as id from unnest($1::text[]) k(key)"
+
+[[rule]]
+event = "e"
+table = "t"
+on = ["insert"]
+lookups = { friends = { use = "friends", key = "row.id" } }
+[[rule.to]]
+each = "friends"
+rooms = ["user:{each.id}"]
+"#;
+
+#[tokio::test]
+async fn a_page_is_to_be_tried_again_when_the_database_answers_no_lookup() {
+    let mut engine = cut_off(with_rooms(FRIENDS), &tables(&[("t", &["id"])]));
+    let page = page(vec![change("t", "", "{\"id\":1}")]);
+    let error = engine.evaluate(&page).await.unwrap_err().to_string();
+    assert!(error.starts_with("the database did not answer the lookup \"friends\": "), "{error}");
+
+    engine.remember("friends", "1", vec![row("{\"id\":\"f\"}")]);
+    assert_eq!(engine.evaluate(&page).await.unwrap().events.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_lookup_found_is_forgotten_when_its_table_changes() {
+    let mut engine = cut_off(with_rooms(FRIENDS), &tables(&[("t", &["id"])]));
+    engine.remember("friends", "1", vec![row("{\"id\":\"f\"}")]);
+    let inserted = || change("t", "", "{\"id\":1}");
+    let unrelated = page(vec![change("others", "", "{\"id\":1}"), inserted()]);
+    assert!(engine.evaluate(&unrelated).await.is_ok(), "the database is not asked");
+
+    let befriended = page(vec![change("friendships", "", "{\"id\":1}"), inserted()]);
+    assert!(engine.evaluate(&befriended).await.is_err(), "the database is asked again");
+}
