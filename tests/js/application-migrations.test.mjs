@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import { startNextApp } from './harness/app.mjs'
 import { heardSince, settle, watchMarker } from './harness/marker.mjs'
 import { stage } from './harness/stage.mjs'
+import { until } from './harness/timeout.mjs'
 
 // The SQL is what `prisma migrate` writes for the change of the Prisma schema beside it.
 const versions = {
@@ -128,12 +129,16 @@ describe("the application's own migrations, with rowcast installed", () => {
     await seller.hears('stock:low', about('product-2'), { from })
   })
 
-  it('a table is added and watched tables are dropped with it: the service stays up', async () => {
+  it('a table is added and one that lookups read is dropped: the events go on without it', async () => {
     await database.query('CREATE TABLE "reviews" ("id" TEXT PRIMARY KEY, "stars" INTEGER NOT NULL)')
     await database.query('DROP TABLE "carts"')
     const from = seller.heard.length
-    await app.patch('/products/product-3', { price: '44.00' })
-    await seller.hears('product:price_changed', about('product-3'), { from })
+    // What is written in the moment between the drop and its being noticed may go to rowcast.dead_letter instead.
+    let cents = 0
+    await until(async () => {
+      await app.patch('/products/product-3', { price: `44.${String((cents += 1)).padStart(2, '0')}` })
+      return seller.heard.slice(from).some(({ type, event }) => type === 'product:price_changed' && event.productId === 'product-3')
+    }, () => 'product:price_changed to be heard by the seller without the table of carts')
     assert.equal((await fetch(`${service.url}/healthz`)).status, 200)
   })
 })

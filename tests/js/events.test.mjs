@@ -339,7 +339,7 @@ const quotations = [
     given: draft,
     when: ({ app }, { id }) => app.patch(`/quotations/${id}`, { shippingAmount: '20.00' }),
     to: STORE,
-    data: (quotation) => atLeast(keys(quotation)),
+    data: (quotation) => exactly({ ...keys(quotation), changes: { pricing: { shippingAmount: '20.00', total: '260.00' } } }),
   },
   {
     event: 'quotation:updated',
@@ -347,7 +347,7 @@ const quotations = [
     given: sent,
     when: ({ app }, { id }) => app.patch(`/quotations/${id}`, { shippingAmount: '20.00' }),
     to: [...STORE, 'buyer'],
-    data: (quotation) => atLeast(keys(quotation)),
+    data: (quotation) => exactly({ ...keys(quotation), changes: { pricing: { shippingAmount: '20.00', total: '260.00' } } }),
   },
   {
     event: 'quotation:updated',
