@@ -28,5 +28,6 @@ pub mod migrate;
 pub mod pipeline;
 pub mod position;
 pub mod readiness;
+pub mod replay;
 pub mod room;
 pub mod serve;

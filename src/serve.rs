@@ -17,6 +17,7 @@ use crate::{
     migrate,
     pipeline::Pipeline,
     readiness::Readiness,
+    replay::Replays,
 };
 
 /// How clients sign in.
@@ -77,7 +78,8 @@ pub async fn run(
     let catalog = Arc::new(catalog);
     let sign_in = Arc::new(Insecure::new(pool.clone()));
     tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
-    let (gateway, socket_io) = Gateway::new(config.gateway.clone(), catalog.clone(), sign_in, metrics.clone());
+    let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), pool.clone()));
+    let (gateway, socket_io) = Gateway::new(config.gateway.clone(), catalog.clone(), sign_in, replays, metrics.clone());
     let (readiness, readiness_seen) = watch::channel(Readiness::not_ready("starting"));
     let router = http::router(Http {
         gateway: gateway.clone(),

@@ -30,7 +30,30 @@ const SAVE: &str = "
 update rowcast.cursor set snapshot = $1::text::pg_snapshot, target = $2::text::pg_snapshot, page_id = $3, loss = $4,
   saved_at = now() where generation = $5";
 
-const LOSS: &str = "select case when is_called then last_value else 0 end from rowcast.loss";
+/// How many changes were lost, and what keeps the function from counting them where something does. Asked of the
+/// catalogs of Postgres, since it must have an answer when something of the schema is gone.
+const LOSSES: &str = "
+select coalesce(pg_sequence_last_value(l.sequence), 0),
+       case when p.proowner is null then 'the function rowcast.capture() is gone'
+            when l.sequence is null then 'the sequence rowcast.loss is gone'
+            when not has_schema_privilege(p.proowner, 'rowcast', 'USAGE')
+              then format('%s, who owns rowcast.capture(), has no USAGE on the schema rowcast', p.proowner::regrole)
+            when not has_sequence_privilege(p.proowner, l.sequence, 'USAGE, UPDATE')
+              then format('%s, who owns rowcast.capture(), has no USAGE on the sequence rowcast.loss', p.proowner::regrole)
+       end
+from (select to_regclass('rowcast.loss') as sequence) l
+left join pg_catalog.pg_proc p on p.oid = to_regprocedure('rowcast.capture()')";
+
+/// What capture lost to spare the application's statements.
+#[derive(Debug)]
+pub struct Losses {
+    /// How many changes, since the last time that this was asked.
+    pub counted: i64,
+    /// Why more may be lost uncounted.
+    pub uncounted: Option<String>,
+    /// Whether that began or ended since the last time.
+    pub turned: bool,
+}
 
 /// How far the log has been swept.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +75,8 @@ pub struct Cursor {
     database: u32,
     /// The value of `rowcast.loss` that clients were told about.
     loss: i64,
+    /// Whether changes may be lost uncounted.
+    uncounted: bool,
     generation: i64,
     saved_at: Instant,
     saved: bool,
@@ -85,6 +110,7 @@ impl Cursor {
             system: actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?,
             database: row.try_get(2)?,
             loss,
+            uncounted: former.as_ref().is_some_and(|former| former.uncounted),
             generation: claimed,
             saved_at: Instant::now(),
             saved: true,
@@ -122,15 +148,18 @@ impl Cursor {
         self.progress.swept = target;
     }
 
-    /// How many changes capture has lost since the last time that this was asked.
-    pub async fn new_losses(&mut self, client: &Client) -> Result<i64, CaptureError> {
-        let total: i64 = client.query_typed_one(LOSS, &[]).await?.try_get(0)?;
-        let new = (total - self.loss).max(0);
+    /// What capture has lost since the last time that this was asked.
+    pub async fn new_losses(&mut self, client: &Client) -> Result<Losses, CaptureError> {
+        let row = client.query_typed_one(LOSSES, &[]).await?;
+        let (total, uncounted): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        // A sequence that was made anew counts from the beginning.
+        let counted = if total < self.loss { total } else { total - self.loss };
         if total != self.loss {
             self.loss = total;
             self.saved = false;
         }
-        Ok(new)
+        let turned = std::mem::replace(&mut self.uncounted, uncounted.is_some()) != uncounted.is_some();
+        Ok(Losses { counted, uncounted, turned })
     }
 
     /// Whether sweeps have found changes that the saved cursor doesn't know of.

@@ -15,6 +15,7 @@ mod connection;
 mod cursor;
 mod decode;
 mod doorbell;
+mod history;
 mod lease;
 mod progress;
 mod retention;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     connection::{Connection, describe},
+    history::{History, Replay, Unknown},
     retention::LogStatistics,
 };
 use self::{

@@ -164,15 +164,20 @@ impl<'a, S: Sink> Listener<'a, S> {
     }
 
     async fn look_for_losses(&mut self) -> Result<(), CaptureError> {
-        let lost = self.cursor.new_losses(self.sweeper.connection()).await?;
+        let losses = self.cursor.new_losses(self.sweeper.connection()).await?;
+        // What is lost uncounted counts as one when that begins, and as one when it is mended.
+        let lost = losses.counted + i64::from(losses.turned);
         if lost > 0 {
             self.lost_at = Some(Instant::now());
             self.capture.metrics.capture_losses.inc_by(lost.unsigned_abs());
             tracing::error!(lost, "capture lost changes to spare the application's statements; Postgres' log says why");
             self.capture.sink.resync("changes were lost");
         }
-        match self.lost_at {
-            Some(at) if at.elapsed() < LOSS_SHOWN => {
+        match (losses.uncounted, self.lost_at) {
+            (Some(reason), _) => {
+                self.capture.not_ready(format!("capture loses changes: {reason}"));
+            }
+            (None, Some(at)) if at.elapsed() < LOSS_SHOWN => {
                 self.capture.not_ready("capture lost changes; clients were told to load anew".into());
             }
             _ => self.capture.ready(),

@@ -1,10 +1,14 @@
 //! Events to sockets.
 
+use std::{cell::OnceCell, sync::Arc};
+
 use serde::Serialize;
+use serde_json::value::RawValue;
 use socketioxide::{SendError, SocketError};
 
 use super::{
     Gateway, Shared,
+    hold::Held,
     resume::{RESYNC, Resync},
     session::Client,
 };
@@ -34,8 +38,15 @@ impl Shared {
                 continue;
             }
             let envelope = event.encode(&audience.data, self.envelope);
+            // A second copy, for clients that are being brought up to date, if there are any.
+            let kept: OnceCell<Arc<RawValue>> = OnceCell::new();
             for client in clients {
-                if self.send(&client, &event.kind, &*envelope) {
+                let held = || Held {
+                    id: event.id.clone(),
+                    kind: event.kind.clone(),
+                    envelope: kept.get_or_init(|| Arc::from(envelope.clone())).clone(),
+                };
+                if client.session.hold.keep(held) || self.send(&client, &event.kind, &*envelope) {
                     self.metrics.deliveries.inc();
                 }
             }

@@ -15,6 +15,7 @@ use socketioxide::{
 
 use super::{
     Shared,
+    resume::Missed,
     session::{Session, since},
     sign_in::kind,
 };
@@ -55,9 +56,9 @@ struct Done {
 }
 
 impl Done {
-    fn missed(self) -> Option<(Vec<Room>, String)> {
+    fn missed(self) -> Option<Missed> {
         let rooms = if self.rooms.is_empty() { self.room.into_iter().collect() } else { self.rooms };
-        self.since.map(|since| (rooms, since))
+        self.since.map(|since| Missed { rooms, since })
     }
 }
 
@@ -67,13 +68,8 @@ struct Refused {
     error: String,
 }
 
-/// Does what the message asks for, and acknowledges it. Returns what the client may have missed: rooms, and since when.
-pub(super) fn handle(
-    shared: &Shared,
-    session: &Session,
-    Incoming(text): Incoming,
-    ack: AckSender,
-) -> Option<(Vec<Room>, String)> {
+/// Does what the message asks for, and acknowledges it. Returns what the client may have missed.
+pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incoming, ack: AckSender) -> Option<Missed> {
     let (kind, outcome) = match parse(text, shared.max_message_bytes) {
         Ok((name, payload)) => (metric_label(&name), act(shared, session, &name, &payload)),
         Err(error) => ("other", Err(error)),
@@ -156,7 +152,15 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     if rooms.is_empty() {
         return Err("there is no room of that kind that you may join".to_owned());
     }
-    shared.rooms.join(&session.member, &rooms, shared.max_rooms).map_err(|error| error.to_string())?;
+    if since.is_some() {
+        session.hold.begin();
+    }
+    if let Err(error) = shared.rooms.join(&session.member, &rooms, shared.max_rooms) {
+        if since.is_some() {
+            session.hold.cancel();
+        }
+        return Err(error.to_string());
+    }
     Ok(Done { since, ..done(shared, rooms) })
 }
 

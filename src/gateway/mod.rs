@@ -9,6 +9,7 @@
 //! | `session` | one client, from connect to disconnect |
 //! | `messages` | what clients say, and what they are answered |
 //! | `resume` | what a returning client missed |
+//! | `hold` | live events that wait while it is told |
 //! | `deliver` | events to sockets |
 //! | `connection` | the TCP connections below, and how one is cut |
 //! | `admission` | which HTTP requests get to Socket.IO |
@@ -17,6 +18,7 @@ mod admission;
 mod config;
 mod connection;
 mod deliver;
+mod hold;
 mod messages;
 mod policy;
 mod resume;
@@ -39,6 +41,7 @@ pub use self::{
     config::{GatewayConfig, Origin},
     connection::{Connections, Listener, Peer},
     policy::Policy,
+    resume::Replay,
     sign_in::{Handshake, Insecure, SignIn},
 };
 use self::{rooms::Rooms, session::Client};
@@ -62,6 +65,7 @@ struct Shared {
     max_rooms: usize,
     policy: Arc<dyn Policy>,
     sign_in: Arc<dyn SignIn>,
+    replay: Arc<dyn Replay>,
     metrics: Arc<Metrics>,
     rooms: Rooms<Client>,
     connections: Arc<Connections>,
@@ -75,6 +79,7 @@ impl Gateway {
         config: GatewayConfig,
         policy: Arc<dyn Policy>,
         sign_in: Arc<dyn SignIn>,
+        replay: Arc<dyn Replay>,
         metrics: Arc<Metrics>,
     ) -> (Self, SocketIoLayer) {
         let max_message_bytes = config.max_message_bytes.get();
@@ -94,6 +99,7 @@ impl Gateway {
             max_rooms: config.max_rooms_per_socket,
             policy,
             sign_in,
+            replay,
             metrics,
             rooms: Rooms::default(),
             connections: Arc::default(),

@@ -131,6 +131,13 @@ impl<H: Clone> Rooms<H> {
         groups.into_iter().map(&mut hear).collect()
     }
 
+    /// The first of the groups of rooms that this member hears.
+    pub fn first_match<'a>(&self, member: &Member, groups: impl IntoIterator<Item = &'a [Room]>) -> Option<usize> {
+        let inner = self.inner.read().expect("no panic under the lock");
+        let joined = &inner.members.get(&member.id)?.rooms;
+        groups.into_iter().position(|rooms| rooms.iter().any(|room| joined.contains(room)))
+    }
+
     pub fn everyone(&self) -> Vec<H> {
         let inner = self.inner.read().expect("no panic under the lock");
         inner.members.values().map(|entry| entry.handle.clone()).collect()

@@ -20,8 +20,9 @@ use socketioxide::{
 
 use super::{
     Handshake, Peer, Shared,
+    hold::Hold,
     messages::{self, Incoming},
-    resume,
+    resume::{self, Missed},
     rooms::Member,
     sign_in::kind,
 };
@@ -34,6 +35,10 @@ pub(super) struct Session {
     pub identity: Identity,
     own_rooms: Vec<Room>,
     since: Option<String>,
+    /// What waits while the client is brought up to date.
+    pub hold: Hold,
+    /// One replay at a time.
+    pub resuming: tokio::sync::Mutex<()>,
     /// The disconnect handler has run.
     ended: AtomicBool,
 }
@@ -52,11 +57,7 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
         let shared = shared.clone();
         move |socket: SocketRef, Extension(session): Extension<Arc<Session>>| {
             let missed = open(&shared, socket.clone(), &session);
-            async move {
-                if let Some((rooms, since)) = missed {
-                    resume::resume(&socket, &rooms, &since).await;
-                }
-            }
+            catch_up(shared.clone(), Client { session, socket }, missed)
         }
     };
     let admit = {
@@ -77,6 +78,8 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
         own_rooms: shared.policy.own_rooms(&identity),
         identity,
         since,
+        hold: Hold::default(),
+        resuming: tokio::sync::Mutex::default(),
         ended: AtomicBool::new(false),
     });
     if let Some(peer) = presented.peer {
@@ -94,23 +97,29 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
         let shared = shared.clone();
         move |socket: SocketRef, incoming: Incoming, ack: AckSender| {
             let missed = messages::handle(&shared, &session, incoming, ack);
-            async move {
-                if let Some((rooms, since)) = missed {
-                    resume::resume(&socket, &rooms, &since).await;
-                }
-            }
+            catch_up(shared.clone(), Client { session: session.clone(), socket }, missed)
         }
     });
     Ok(())
 }
 
-/// The client hears its own rooms from here on. Returns what it may have missed: rooms, and since when.
-fn open(shared: &Shared, socket: SocketRef, session: &Arc<Session>) -> Option<(Vec<Room>, String)> {
+async fn catch_up(shared: Arc<Shared>, client: Client, missed: Option<Missed>) {
+    if let Some(missed) = missed {
+        resume::resume(&shared, &client, missed).await;
+    }
+}
+
+/// The client hears its own rooms from here on, or from when it has heard what it missed in them.
+fn open(shared: &Shared, socket: SocketRef, session: &Arc<Session>) -> Option<Missed> {
     let client = Client { session: session.clone(), socket };
+    let missed = session.since.clone().map(|since| Missed { rooms: session.own_rooms.clone(), since });
+    if missed.is_some() {
+        session.hold.begin();
+    }
     if shared.rooms.open(&session.member, client, session.own_rooms.iter().cloned()) {
         shared.metrics.sockets.inc();
     }
-    session.since.clone().map(|since| (session.own_rooms.clone(), since))
+    missed
 }
 
 fn end(shared: &Shared, session: &Session) {

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json, value::RawValue};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -69,8 +73,28 @@ impl SignIn for Trusting {
     }
 }
 
+/// A history that the test tells as it goes: batches, and `None` where it ends. What was before position 5 is not known.
+struct Past(tokio::sync::Mutex<mpsc::UnboundedReceiver<Option<Vec<Event>>>>);
+
+impl Replay for Past {
+    fn replay(&self, since: Position, events: mpsc::Sender<Vec<Event>>) -> BoxFuture<'_, Result<Position, String>> {
+        async move {
+            if since.xmin < 5 {
+                return Err("too old".to_owned());
+            }
+            let mut told = self.0.lock().await;
+            while let Some(Some(batch)) = told.recv().await {
+                events.send(batch).await.ok();
+            }
+            Ok(position(50))
+        }
+        .boxed()
+    }
+}
+
 struct Server {
     gateway: Gateway,
+    past: mpsc::UnboundedSender<Option<Vec<Event>>>,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
     url: String,
@@ -82,7 +106,10 @@ impl Server {
     async fn start(config: GatewayConfig) -> Self {
         let metrics = Arc::new(Metrics::new());
         let allowed_origins = config.allowed_origins.clone();
-        let (gateway, socket_io) = Gateway::new(config, Arc::new(Marketplace), Arc::new(Trusting), metrics.clone());
+        let (past, told) = mpsc::unbounded_channel();
+        let history = Arc::new(Past(told.into()));
+        let (gateway, socket_io) =
+            Gateway::new(config, Arc::new(Marketplace), Arc::new(Trusting), history, metrics.clone());
         let (readiness, readiness_receiver) = watch::channel(Readiness::not_ready("starting"));
         let router = http::router(Http {
             gateway: gateway.clone(),
@@ -99,7 +126,7 @@ impl Server {
             let (gateway, stop) = (gateway.clone(), stop.clone());
             async move { http::serve(listener, &gateway, router, stop.cancelled_owned()).await }
         });
-        Self { gateway, metrics, readiness, url, stop, task }
+        Self { gateway, past, metrics, readiness, url, stop, task }
     }
 
     async fn default() -> Self {
@@ -462,18 +489,80 @@ async fn sockets_that_went_leave_no_trace() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_for_what_it_missed_is_told_to_load_anew() {
+async fn a_client_whose_position_is_not_known_any_more_is_told_to_load_anew() {
     let server = Server::default().await;
     let mut client = server.connect_with(json!({ "userId": "b1", "since": position(1).to_string() })).await;
-    let resync = client.event_named("rowcast:resync").await;
-    assert_eq!(resync["rooms"], json!(["user:b1"]));
+    assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "too old", "rooms": ["user:b1"] }));
     client.emit_with_ack("join", json!({ "room": "product:1", "since": "what?" })).await;
     let resync = client.event_named("rowcast:resync").await;
     assert_eq!(resync["rooms"], json!(["product:1"]));
     assert!(resync["reason"].as_str().is_some_and(|reason| reason.contains("not a position")), "{resync}");
 
+    server.gateway.deliver(&event(60, vec![audience(&["product:1"], "all")]));
+    assert_eq!(id(&client.event_named("product:updated").await), 60);
     server.gateway.resync("the database was restored");
     assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "the database was restored" }));
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_before_anything_live_once_and_only_for_the_rooms_asked_for() {
+    let server = Server::default().await;
+    let mut client = server.connect("s1").await;
+    client.emit_with_ack("join", json!({ "room": "product:1" })).await;
+    let ack = client.emit_with_ack("join", json!({ "room": "product:2", "since": position(7).to_string() })).await;
+    assert_eq!(ack["success"], true, "{ack}");
+
+    let both = |id, product: &str| event(id, vec![audience(&["user:s1"], "own"), audience(&[product], "all")]);
+    server.gateway.deliver(&both(9, "product:2"));
+    server.gateway.deliver(&both(10, "product:1"));
+    let elsewhere = event(8, vec![audience(&["product:3"], "all")]);
+    server.past.send(Some(vec![both(7, "product:2"), elsewhere, both(9, "product:2")])).expect("a replay listens");
+    server.past.send(None).expect("a replay listens");
+
+    let heard = client.events_until(|name, event| name == "product:updated" && id(event) == 10).await;
+    let told: Vec<(&str, Value)> = heard
+        .iter()
+        .map(|(name, event)| match name.as_str() {
+            "rowcast:resumed" => ("resumed", event["replayed"].clone()),
+            _ => (event["data"]["sees"].as_str().expect("a text"), event["metadata"]["id"].clone()),
+        })
+        .collect();
+    assert_eq!(told, [("own", json!("7")), ("own", json!("9")), ("resumed", json!(2)), ("own", json!("10"))]);
+    server.gateway.deliver(&both(11, "product:2"));
+    assert_eq!(id(&client.event_named("product:updated").await), 11);
+}
+
+#[tokio::test]
+async fn two_rooms_joined_with_a_position_are_caught_up_one_after_the_other() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    for product in ["product:1", "product:2"] {
+        client.emit_with_ack("join", json!({ "room": product, "since": position(7).to_string() })).await;
+    }
+    let live = |id, product: &str| event(id, vec![audience(&[product], "all")]);
+    server.gateway.deliver(&live(30, "product:1"));
+    for page in [vec![live(8, "product:1"), live(9, "product:2")], vec![live(8, "product:1"), live(9, "product:2")]] {
+        server.past.send(Some(page)).expect("a replay listens");
+        server.past.send(None).expect("a replay listens");
+    }
+    let heard = client.events_until(|name, event| name == "product:updated" && id(event) == 30).await;
+    let updates: Vec<u64> =
+        heard.iter().filter(|(name, _)| name == "product:updated").map(|(_, event)| id(event)).collect();
+    assert_eq!(updates, [8, 9, 30]);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_is_caught_up_leaves_no_trace() {
+    let server = Server::default().await;
+    let client = server.connect_with(json!({ "userId": "b1", "since": position(7).to_string() })).await;
+    server.past.send(Some(vec![event(7, vec![audience(&["user:b1"], "own")])])).expect("a replay listens");
+    drop(client);
+    server.wait_until_empty().await;
+    // The replay notices when it has something to tell, and then the next one's turn comes.
+    server.past.send(None).expect("a replay listens");
+    let mut next = server.connect_with(json!({ "userId": "b1", "since": position(7).to_string() })).await;
+    server.past.send(None).expect("a replay listens");
+    assert_eq!(next.event_named("rowcast:resumed").await["replayed"], 0);
 }
 
 #[tokio::test]

@@ -1,0 +1,121 @@
+//! The history: what the change log still holds from a position on, for a client that comes back.
+
+use std::sync::Arc;
+
+use super::{
+    CaptureError, Connection,
+    cursor::Progress,
+    snapshot::Snapshot,
+    sweep::{SweepPage, Sweeper},
+    tables,
+};
+use crate::{
+    change::{Page, Tables},
+    position::Position,
+};
+
+/// What a position is held against.
+const STAND: &str = "
+select s.system_identifier::text, d.oid, c.horizon::text, pg_snapshot_xmax(pg_current_snapshot())::text
+from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
+
+/// Why the history from a position on is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    #[error("the position is of another database")]
+    OtherDatabase,
+    #[error("the position is older than what the change log keeps")]
+    TooOld,
+    #[error("the position lies ahead of this database, which was restored from an earlier state")]
+    Ahead,
+}
+
+/// Reads the change log on a connection of its own, made when it is first needed and again when it is gone.
+pub struct History {
+    database: tokio_postgres::Config,
+    sweeper: Option<Sweeper>,
+}
+
+impl History {
+    pub fn new(database: tokio_postgres::Config) -> Self {
+        Self { database, sweeper: None }
+    }
+
+    /// Every change of a transaction at or above the position that is visible now, in the order of ids: a superset of
+    /// what was missed. The pages bear the position itself, since whoever is interrupted must begin there again.
+    pub async fn since(&mut self, since: Position) -> Result<Result<Replay<'_>, Unknown>, CaptureError> {
+        if self.sweeper.as_ref().is_none_or(|sweeper| sweeper.connection().is_closed()) {
+            let connection = Connection::open(&self.database, "replay").await?;
+            self.sweeper = Some(Sweeper::new(connection, true).await?);
+        }
+        let sweeper = self.sweeper.as_ref().expect("made above");
+        if let Err(unknown) = check(sweeper, since).await? {
+            return Ok(Err(unknown));
+        }
+        let tables = Arc::new(tables::read(sweeper.connection()).await?);
+        // A snapshot that had seen everything below the position and nothing else.
+        let swept = Snapshot { xmin: since.xmin, xmax: since.xmin, in_progress: Vec::new() };
+        let progress = Progress { swept, target: None };
+        Ok(Ok(Replay { sweeper, since, progress, tables, page: None, ended: false }))
+    }
+}
+
+/// Holds a position against the database as it is now.
+async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<(), Unknown>, CaptureError> {
+    let row = sweeper.connection().query_typed_one(STAND, &[]).await?;
+    let number = |column: usize| -> Result<u64, CaptureError> {
+        let text: &str = row.try_get(column)?;
+        text.parse().map_err(|_| CaptureError::Log(format!("expected a number, found {text:?}")))
+    };
+    let (system, database, horizon, next) = (number(0)?, row.try_get::<_, u32>(1)?, number(2)?, number(3)?);
+    Ok(if (since.system, since.database) != (system, database) {
+        Err(Unknown::OtherDatabase)
+    } else if since.xmin < horizon {
+        Err(Unknown::TooOld)
+    } else if since.xmin > next {
+        Err(Unknown::Ahead)
+    } else {
+        Ok(())
+    })
+}
+
+/// A history that is being read.
+pub struct Replay<'a> {
+    sweeper: &'a Sweeper,
+    since: Position,
+    progress: Progress,
+    tables: Arc<Tables>,
+    page: Option<SweepPage>,
+    ended: bool,
+}
+
+impl Replay<'_> {
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.tables
+    }
+
+    /// The next changes; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Page>, CaptureError> {
+        while !self.ended {
+            let page = match &mut self.page {
+                Some(page) => page,
+                None => self.page.insert(self.sweeper.page(&self.progress).await?),
+            };
+            let changes = page.batch(&self.tables).await?;
+            if let Some(last) = changes.last() {
+                self.progress.target = Some((page.target.clone(), last.id));
+                return Ok(Some(Page { changes, position: self.since, tables: Arc::clone(&self.tables) }));
+            }
+            self.ended = page.is_last();
+            self.progress.target.get_or_insert_with(|| (page.target.clone(), 0));
+            self.page = None;
+        }
+        Ok(None)
+    }
+
+    /// Where a client stands that has heard it all. An error if the log gave up some of it meanwhile.
+    pub async fn finish(self) -> Result<Result<Position, Unknown>, CaptureError> {
+        let xmin = self.progress.target.map_or(self.since.xmin, |(target, _)| target.xmin);
+        Ok(check(self.sweeper, self.since).await?.map(|()| Position { xmin, ..self.since }))
+    }
+}

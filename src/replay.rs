@@ -1,0 +1,94 @@
+//! What a returning client missed: the history of the change log through the catalog's rules as they are now.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::{
+    capture::{CaptureError, History},
+    catalog::{Catalog, Engine},
+    change::Tables,
+    event::Event,
+    gateway::Replay,
+    position::Position,
+};
+
+/// How many clients are brought up to date at once; each costs a connection to the database. Others wait their turn.
+const AT_ONCE: usize = 4;
+
+/// Replays the log for the gateway.
+pub struct Replays {
+    database: tokio_postgres::Config,
+    catalog: Arc<Catalog>,
+    pool: PgPool,
+    turns: Semaphore,
+    /// Those that rest; as many as there ever were at once.
+    idle: Mutex<Vec<Replayer>>,
+}
+
+/// A connection and an engine of its own, so that no replay holds up the live events.
+struct Replayer {
+    history: History,
+    engine: Engine,
+    bound_to: Option<Arc<Tables>>,
+}
+
+impl Replays {
+    pub fn new(database: tokio_postgres::Config, catalog: Arc<Catalog>, pool: PgPool) -> Self {
+        Self { database, catalog, pool, turns: Semaphore::new(AT_ONCE), idle: Mutex::default() }
+    }
+
+    fn replayer(&self) -> Replayer {
+        let idle = self.idle.lock().expect("no panic under the lock").pop();
+        idle.unwrap_or_else(|| Replayer {
+            history: History::new(self.database.clone()),
+            engine: Engine::new(self.catalog.clone(), self.pool.clone()),
+            bound_to: None,
+        })
+    }
+}
+
+impl Replay for Replays {
+    fn replay(&self, since: Position, events: mpsc::Sender<Vec<Event>>) -> BoxFuture<'_, Result<Position, String>> {
+        async move {
+            let _turn = self.turns.acquire().await.expect("never closed");
+            let mut replayer = self.replayer();
+            let outcome = replayer.replay(since, events).await;
+            self.idle.lock().expect("no panic under the lock").push(replayer);
+            outcome.unwrap_or_else(|error| {
+                tracing::warn!(error, "what a client missed could not be read");
+                Err("what was missed can't be read at present".to_owned())
+            })
+        }
+        .boxed()
+    }
+}
+
+impl Replayer {
+    /// The inner error is the client's, the outer ours.
+    async fn replay(
+        &mut self,
+        since: Position,
+        events: mpsc::Sender<Vec<Event>>,
+    ) -> Result<Result<Position, String>, String> {
+        let ours = |error: CaptureError| error.to_string();
+        let mut history = match self.history.since(since).await.map_err(ours)? {
+            Ok(history) => history,
+            Err(unknown) => return Ok(Err(unknown.to_string())),
+        };
+        if self.bound_to.as_ref() != Some(history.tables()) {
+            self.engine.bind(history.tables()).await;
+            self.bound_to = Some(Arc::clone(history.tables()));
+        }
+        while let Some(page) = history.next().await.map_err(ours)? {
+            // A change that a rule fails on is in the dead letter since it was swept.
+            let evaluated = self.engine.evaluate(&page).await.map_err(|error| error.to_string())?;
+            if !evaluated.events.is_empty() && events.send(evaluated.events).await.is_err() {
+                break;
+            }
+        }
+        Ok(history.finish().await.map_err(ours)?.map_err(|unknown| unknown.to_string()))
+    }
+}
