@@ -1,9 +1,10 @@
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { execFile } from 'node:child_process'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { startChild } from './child.mjs'
-import { applicationRunner, marketplace } from './paths.mjs'
+import { marketplace, typescriptLoader } from './paths.mjs'
 
 /** The sample application as it stands. */
 export const startApp = (databaseUrl) => run(`${marketplace}/app`, databaseUrl)
@@ -30,7 +31,7 @@ export async function startNextApp(databaseUrl, edit) {
 }
 
 async function run(root, databaseUrl) {
-  const child = await startChild(process.execPath, [applicationRunner(), `${root}/src/main.ts`], {
+  const child = await startChild(process.execPath, ['--import', pathToFileURL(typescriptLoader()).href, `${root}/src/main.ts`], {
     cwd: root,
     env: { DATABASE_URL: databaseUrl, APP_PORT: '0' },
     ready: /the marketplace is at (http:\/\/localhost:\d+)/,

@@ -20,9 +20,9 @@ export function chromiumBinary() {
   return found
 }
 
-/** TypeScript runs through the application's own tsx. */
-export function applicationRunner() {
-  const path = `${marketplace}/app/node_modules/tsx/dist/cli.mjs`
+/** TypeScript runs through the application's own tsx: as a loader, since its command would put a process in between. */
+export function typescriptLoader() {
+  const path = `${marketplace}/app/node_modules/tsx/dist/loader.mjs`
   return expectFile(path, "the sample application's dependencies", 'run `npm ci` in examples/marketplace/app')
 }
 
