@@ -1,6 +1,9 @@
 //! The one way of a change to a client: capture's pages through the catalog's rules to the gateway's rooms.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::Utc;
 use serde_json::{json, value::RawValue};
@@ -8,8 +11,8 @@ use sqlx::PgPool;
 
 use crate::{
     capture::{Sink, SinkError},
-    catalog::{Catalog, Engine, Failure},
-    change::{Change, Page, Row, Tables},
+    catalog::{Catalog, Engine, Evaluated, Failure},
+    change::{Change, Op, Page, Row, Tables},
     gateway::{Gateway, Policy},
     identity::Identity,
     metrics::Metrics,
@@ -20,28 +23,32 @@ use crate::{
 /// How long a page may take, its lookups included.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Rules that fail are bound anew no more often than this.
+const REBIND_INTERVAL: Duration = Duration::from_secs(2);
+
 const DEAD_LETTER: &str = "
 insert into rowcast.dead_letter (change_id, rule, error, change) values ($1, $2, $3, $4)
 on conflict (change_id, rule) do update set error = excluded.error, at = now()";
 
 /// Takes pages from capture, and hands events to the gateway.
 pub struct Pipeline {
-    pub engine: Engine,
-    pub gateway: Gateway,
-    pub metrics: Arc<Metrics>,
+    engine: Engine,
+    gateway: Gateway,
+    metrics: Arc<Metrics>,
     /// For dead letters.
-    pub pool: PgPool,
+    pool: PgPool,
+    /// When the rules were last bound to the tables.
+    bound_at: Instant,
 }
 
 impl Sink for Pipeline {
     async fn page(&mut self, page: Page) -> Result<(), SinkError> {
-        if let Some(truncated) = page.changes.iter().find(|change| change.op == crate::change::Op::Truncate) {
-            tracing::info!(table = %truncated.table, "a table was truncated; clients are told to load anew");
+        let mut evaluated = self.evaluate(&page).await?;
+        if !evaluated.failures.is_empty() && self.bound_at.elapsed() > REBIND_INTERVAL {
+            // The table of a lookup may have gone: bound anew, the rules do without it.
+            self.bind(&page.tables).await;
+            evaluated = self.evaluate(&page).await?;
         }
-        let evaluated = tokio::time::timeout(PAGE_TIMEOUT, self.engine.evaluate(&page))
-            .await
-            .map_err(|_| SinkError(format!("its lookups took longer than {PAGE_TIMEOUT:?}")))?
-            .map_err(|error| SinkError(error.to_string()))?;
         for failure in &evaluated.failures {
             self.bury(&page, failure).await?;
         }
@@ -50,7 +57,8 @@ impl Sink for Pipeline {
             let latency = (Utc::now() - event.at).to_std().unwrap_or_default();
             self.metrics.commit_to_emit_seconds.observe(latency.as_secs_f64());
         }
-        if page.changes.iter().any(|change| change.op == crate::change::Op::Truncate) {
+        if let Some(truncated) = page.changes.iter().find(|change| change.op == Op::Truncate) {
+            tracing::info!(table = %truncated.table, "a table was truncated; clients are told to load anew");
             self.gateway.resync("a table was truncated");
         }
         Ok(())
@@ -61,16 +69,7 @@ impl Sink for Pipeline {
     }
 
     async fn tables(&mut self, tables: &Arc<Tables>) {
-        let inactive = self.engine.bind(tables).await;
-        self.metrics.rules_inactive.set(inactive.len() as i64);
-        for rule in &inactive {
-            tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
-        }
-        tracing::info!(
-            tables = tables.iter().count(),
-            inactive = inactive.len(),
-            "rules are bound to the watched tables"
-        );
+        self.bind(tables).await;
     }
 
     fn resync(&mut self, reason: &str) {
@@ -79,6 +78,29 @@ impl Sink for Pipeline {
 }
 
 impl Pipeline {
+    /// No rule is live until capture has told of the tables.
+    pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, pool: PgPool) -> Self {
+        Self { engine, gateway, metrics, pool, bound_at: Instant::now() }
+    }
+
+    async fn evaluate(&mut self, page: &Page) -> Result<Evaluated, SinkError> {
+        tokio::time::timeout(PAGE_TIMEOUT, self.engine.evaluate(page))
+            .await
+            .map_err(|_| SinkError(format!("its lookups took longer than {PAGE_TIMEOUT:?}")))?
+            .map_err(|error| SinkError(error.to_string()))
+    }
+
+    async fn bind(&mut self, tables: &Tables) {
+        let inactive = self.engine.bind(tables).await;
+        self.bound_at = Instant::now();
+        self.metrics.rules_inactive.set(inactive.len() as i64);
+        for rule in &inactive {
+            tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
+        }
+        let tables = tables.iter().count();
+        tracing::info!(tables, inactive = inactive.len(), "rules are bound to the watched tables");
+    }
+
     /// Keeps a change that a rule failed on, with the reason; the other rules and changes go on.
     async fn bury(&self, page: &Page, failure: &Failure) -> Result<(), SinkError> {
         let Some(change) = page.changes.iter().find(|change| change.id == failure.change_id) else { return Ok(()) };

@@ -1,6 +1,9 @@
 //! What a returning client missed: the history of the change log through the catalog's rules as they are now.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 use sqlx::PgPool;
@@ -17,6 +20,9 @@ use crate::{
 
 /// How many clients are brought up to date at once; each costs a connection to the database. Others wait their turn.
 const AT_ONCE: usize = 4;
+
+/// The pause after a failure of the database.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Replays the log for the gateway.
 pub struct Replays {
@@ -55,12 +61,16 @@ impl Replay for Replays {
         async move {
             let _turn = self.turns.acquire().await.expect("never closed");
             let mut replayer = self.replayer();
-            let outcome = replayer.replay(since, events).await;
+            let outcome = loop {
+                match replayer.replay(since, &events).await {
+                    Ok(outcome) => break outcome,
+                    // Begun again, what came already comes twice; its ids are known. The gateway gives up in the end.
+                    Err(error) => tracing::warn!(error, "what a client missed could not be read; trying again"),
+                }
+                tokio::time::sleep(RETRY).await;
+            };
             self.idle.lock().expect("no panic under the lock").push(replayer);
-            outcome.unwrap_or_else(|error| {
-                tracing::warn!(error, "what a client missed could not be read");
-                Err("what was missed can't be read at present".to_owned())
-            })
+            outcome
         }
         .boxed()
     }
@@ -71,7 +81,7 @@ impl Replayer {
     async fn replay(
         &mut self,
         since: Position,
-        events: mpsc::Sender<Vec<Event>>,
+        events: &mpsc::Sender<Vec<Event>>,
     ) -> Result<Result<Position, String>, String> {
         let ours = |error: CaptureError| error.to_string();
         let mut history = match self.history.since(since).await.map_err(ours)? {

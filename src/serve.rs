@@ -97,12 +97,7 @@ pub async fn run(
         let gateway = gateway.clone();
         tokio::spawn(async move { http::serve(listener, &gateway, router, stopped).await })
     };
-    let pipeline = Pipeline {
-        engine: Engine::new(catalog, pool.clone()),
-        gateway: gateway.clone(),
-        metrics: metrics.clone(),
-        pool: pool.clone(),
-    };
+    let pipeline = Pipeline::new(Engine::new(catalog, pool.clone()), gateway.clone(), metrics.clone(), pool.clone());
     let capture =
         Capture { database: url.for_capture()?, options: config.capture.options(), sink: pipeline, readiness, metrics };
     let mut capture = tokio::spawn(capture.run(stop.clone()));

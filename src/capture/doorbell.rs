@@ -13,6 +13,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 
 use super::{CaptureError, Connection};
 
@@ -29,6 +30,8 @@ pub enum Hearing {
     /// By sweeping on a timer, since nobody may ring: with prepared transactions enabled a transaction that rang
     /// could not be prepared.
     Timer,
+    /// By sweeping on a timer, since the NOTIFY queue of the server is full, so nobody can ring.
+    QueueFull,
     /// By sweeping on a timer, since LISTEN hears nothing: a transaction pooler stands between.
     Deaf,
 }
@@ -50,7 +53,19 @@ impl Doorbell {
         connection.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
         connection.batch_execute(&format!("listen {CHANNEL}")).await?;
         notifications.mark_unchanged();
-        connection.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await?;
+        let probe = match connection.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await {
+            Err(error) if error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED) => None,
+            sent => Some(sent?),
+        };
+        if probe.is_none() {
+            return Ok(Self {
+                connection,
+                notifications,
+                hearing: Hearing::QueueFull,
+                heard: 0,
+                rings: VecDeque::new(),
+            });
+        }
         let heard = tokio::time::timeout(PROBE_TIMEOUT, notifications.changed()).await;
         let hearing = match heard {
             Err(_) => Hearing::Deaf,

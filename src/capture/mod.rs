@@ -161,6 +161,10 @@ impl<S: Sink> Capture<S> {
                 interval_ms = self.options.timer_interval.as_millis() as u64,
                 "max_prepared_transactions is above 0, so writers don't ring; sweeping on a timer"
             ),
+            Hearing::QueueFull => tracing::warn!(
+                interval_ms = self.options.timer_interval.as_millis() as u64,
+                "the NOTIFY queue of the server is full (some session listens and stays in a transaction), so writers can't ring; sweeping on a timer until rowcast connects anew"
+            ),
             Hearing::Deaf => tracing::warn!(
                 interval_ms = self.options.timer_interval.as_millis() as u64,
                 "LISTEN hears nothing: is there a transaction pooler between? Sweeping on a timer; give rowcast a direct connection for less delay"

@@ -37,7 +37,7 @@ pub async fn watch<S: Sink>(
     while !stop.is_cancelled() {
         match bell.hearing() {
             Hearing::Doorbell => awake_then_doze(&mut bell, &mut listener, stop).await?,
-            Hearing::Timer => by_timer(DoorbellState::Polling, &mut listener, stop).await?,
+            Hearing::Timer | Hearing::QueueFull => by_timer(DoorbellState::Polling, &mut listener, stop).await?,
             Hearing::Deaf => by_timer(DoorbellState::Deaf, &mut listener, stop).await?,
         }
     }

@@ -112,7 +112,8 @@ async fn catch_up(shared: Arc<Shared>, client: Client, missed: Option<Missed>) {
 /// The client hears its own rooms from here on, or from when it has heard what it missed in them.
 fn open(shared: &Shared, socket: SocketRef, session: &Arc<Session>) -> Option<Missed> {
     let client = Client { session: session.clone(), socket };
-    let missed = session.since.clone().map(|since| Missed { rooms: session.own_rooms.clone(), since });
+    let since = session.since.clone().filter(|_| !session.own_rooms.is_empty());
+    let missed = since.map(|since| Missed { rooms: session.own_rooms.clone(), since });
     if missed.is_some() {
         session.hold.begin();
     }
