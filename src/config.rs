@@ -175,7 +175,10 @@ impl DatabaseUrl {
 
     /// For migrations, lookups and sign-in.
     pub fn for_pool(&self) -> Result<sqlx::postgres::PgConnectOptions, Error> {
-        self.0.parse().map_err(|error| Error::Configuration(format!("DATABASE_URL can't be read: {error}")))
+        let options: sqlx::postgres::PgConnectOptions =
+            self.0.parse().map_err(|error| Error::Configuration(format!("DATABASE_URL can't be read: {error}")))?;
+        // A start-up parameter that poolers refuse; no lookup reads floats.
+        Ok(options.extra_float_digits(None))
     }
 }
 

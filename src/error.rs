@@ -79,6 +79,8 @@ pub mod sqlstate {
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     pub const UNDEFINED_TABLE: &str = "42P01";
     pub const INVALID_SCHEMA: &str = "3F000";
+    pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
+    pub const UNKNOWN_PREPARED_STATEMENT: &str = "26000";
     pub const LOCK_NOT_AVAILABLE: &str = "55P03";
 }
 
@@ -96,6 +98,11 @@ impl From<sqlx::Error> for Error {
             )),
             Some(sqlstate::INVALID_CATALOG_NAME) => {
                 Self::Unreachable(format!("{text}. Check the database's name at the end of DATABASE_URL"))
+            }
+            Some(sqlstate::DUPLICATE_PREPARED_STATEMENT | sqlstate::UNKNOWN_PREPARED_STATEMENT) => {
+                Self::Unreachable(format!(
+                    "{text}: a transaction pooler stands between that loses prepared statements. Give rowcast a direct connection, or let the pooler keep them (PgBouncer from 1.21 on: max_prepared_statements)"
+                ))
             }
             Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Self::Denied(text),
             Some(sqlstate::LOCK_NOT_AVAILABLE) => Self::Blocked(text),

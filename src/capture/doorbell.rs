@@ -19,7 +19,7 @@ use super::{CaptureError, Connection};
 
 /// The channel of the NOTIFY; its payload is constant and carries nothing that matters.
 const CHANNEL: &str = "rowcast";
-/// A NOTIFY to oneself takes about a millisecond; behind a transaction pooler it never comes.
+/// A NOTIFY takes about a millisecond; behind a transaction pooler it never comes.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How the listener learns of changes.
@@ -47,25 +47,19 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// Listens, and finds out whether that is of use.
-    pub async fn new(connection: Connection) -> Result<Self, CaptureError> {
+    /// Listens, and finds out whether that is of use: `ringer` rings, as a writer would, since a pooler may well pass on
+    /// what a connection tells itself.
+    pub async fn new(connection: Connection, ringer: &Connection) -> Result<Self, CaptureError> {
         let mut notifications = connection.notifications();
         connection.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
         connection.batch_execute(&format!("listen {CHANNEL}")).await?;
         notifications.mark_unchanged();
-        let probe = match connection.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await {
-            Err(error) if error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED) => None,
-            sent => Some(sent?),
-        };
-        if probe.is_none() {
-            return Ok(Self {
-                connection,
-                notifications,
-                hearing: Hearing::QueueFull,
-                heard: 0,
-                rings: VecDeque::new(),
-            });
+        let sent = ringer.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await;
+        if sent.as_ref().is_err_and(|error| error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)) {
+            let hearing = Hearing::QueueFull;
+            return Ok(Self { connection, notifications, hearing, heard: 0, rings: VecDeque::new() });
         }
+        sent?;
         let heard = tokio::time::timeout(PROBE_TIMEOUT, notifications.changed()).await;
         let hearing = match heard {
             Err(_) => Hearing::Deaf,

@@ -153,7 +153,8 @@ impl<S: Sink> Capture<S> {
 
     /// Connects, waits for the lease, and watches until something ends it.
     async fn session(&mut self, former: &mut Option<Cursor>, stop: &CancellationToken) -> Result<(), CaptureError> {
-        let bell = Doorbell::new(Connection::open(&self.database, "doorbell").await?).await?;
+        let connection = Connection::open(&self.database, "sweep").await?;
+        let bell = Doorbell::new(Connection::open(&self.database, "doorbell").await?, &connection).await?;
         let pooled = *bell.hearing() == Hearing::Deaf;
         match bell.hearing() {
             Hearing::Doorbell => {}
@@ -182,7 +183,6 @@ impl<S: Sink> Capture<S> {
         }
         self.metrics.standby.set(0);
 
-        let connection = Connection::open(&self.database, "sweep").await?;
         let tables = Arc::new(tables::read(&connection).await?);
         let cursor = match Cursor::claim(&connection, former.take()).await? {
             Claimed::Resumed(cursor) => cursor,

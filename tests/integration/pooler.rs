@@ -1,0 +1,102 @@
+//! Behind a transaction pooler: LISTEN hears nothing and sessions belong to nobody, and capture goes on.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rowcast::{
+    capture::{Capture, Sink, SinkError},
+    change::{Page, Tables},
+    config::CaptureConfig,
+    metrics::Metrics,
+    position::Position,
+    readiness::Readiness,
+};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{database::Database, eventually, pooler::Pooler};
+
+/// Keeps the ids of the changes.
+struct Collect(Arc<Mutex<Vec<i64>>>);
+
+impl Sink for Collect {
+    async fn page(&mut self, page: Page) -> Result<(), SinkError> {
+        self.0.lock().unwrap().extend(page.changes.iter().map(|change| change.id));
+        Ok(())
+    }
+
+    fn swept(&mut self, _: Position) {}
+
+    async fn tables(&mut self, _: &Arc<Tables>) {}
+
+    fn resync(&mut self, reason: &str) {
+        panic!("nothing was lost, yet: {reason}");
+    }
+}
+
+struct Capturing {
+    changes: Arc<Mutex<Vec<i64>>>,
+    readiness: watch::Receiver<Readiness>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn capture(url: &str) -> Capturing {
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let (sender, readiness) = watch::channel(Readiness::not_ready("starting"));
+    let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
+    let capture = Capture {
+        database: url.parse().unwrap(),
+        options: CaptureConfig::default().options(),
+        sink: Collect(Arc::clone(&changes)),
+        readiness: sender,
+        metrics: Arc::clone(&metrics),
+    };
+    let task = tokio::spawn(capture.run(stop.clone()));
+    Capturing { changes, readiness, metrics, stop, task }
+}
+
+impl Capturing {
+    async fn wait_for(&mut self, what: &str, wanted: impl Fn(&Readiness) -> bool) {
+        let wait = self.readiness.wait_for(|readiness| wanted(readiness));
+        tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("never: {what}")).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_transaction_pooler_capture_sweeps_on_a_timer_and_still_only_one_at_a_time() {
+    let database = Database::marketplace().await;
+    let Some(pooler) = Pooler::start(&database.url).await else { return };
+    let mut first = capture(&pooler.url(&database.url));
+    first.wait_for("the first is ready", Readiness::is_ready).await;
+    assert!(first.metrics.encode().contains(r#"rowcast_doorbell_state{state="deaf"} 1"#));
+    let mut second = capture(&pooler.url(&database.url));
+    second
+        .wait_for(
+            "the second stands by",
+            |readiness| matches!(readiness, Readiness::NotReady(reason) if reason.starts_with("standing by")),
+        )
+        .await;
+
+    for _ in 0..50 {
+        database.run("update products set stock = coalesce(stock, 0) + 1").await;
+    }
+    let logged = database.count("select count(*) from rowcast.change").await;
+    eventually("every change is swept", async || first.changes.lock().unwrap().len() as i64 >= logged).await;
+    let mut ids = first.changes.lock().unwrap().clone();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len() as i64, logged);
+
+    first.stop.cancel();
+    first.task.await.unwrap();
+    second.wait_for("the second takes over", Readiness::is_ready).await;
+    database.run("update products set stock = 77 where id = 'product-1'").await;
+    eventually("the second sweeps", async || !second.changes.lock().unwrap().is_empty()).await;
+    assert_eq!(second.changes.lock().unwrap().len(), 1, "what the first swept isn't swept again");
+    second.stop.cancel();
+    second.task.await.unwrap();
+}
