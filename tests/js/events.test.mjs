@@ -155,19 +155,6 @@ const stock = [
   },
   {
     event: 'stock:restocked',
-    of: 'a product that somebody looked at while it was out, and left',
-    given: async ({ app, frontends, settled }) => {
-      await app.patch(`/products/${BOWL}`, { stock: 0 })
-      await settled()
-      await frontends.stranger.joins('join:product', { productId: BOWL })
-      await frontends.stranger.joins('leave:product', { productId: BOWL })
-    },
-    when: ({ app }) => app.patch(`/products/${BOWL}`, { stock: 7 }),
-    to: [...STORE, 'viewer', 'stranger'],
-    data: () => exactly({ productId: BOWL, sellerId: 'seller-1', productName: 'Serving bowl, celadon', newStock: 7 }),
-  },
-  {
-    event: 'stock:restocked',
     of: 'a stock that grows but was not out',
     given: ({ app }) => app.patch(`/products/${BOWL}`, { stock: 3 }),
     when: ({ app }) => app.patch(`/products/${BOWL}`, { stock: 30 }),
@@ -524,19 +511,4 @@ describe("the application's actions", () => {
     const ids = new Set(Object.values(heard).map(([event]) => event.metadata.id))
     assert.ok(ids.size <= 1, `one event, one id: ${[...ids]}`)
   }
-
-  it('quotation:expired is heard by the seller and the buyer, once, when valid_until passes and no row changes', async () => {
-    const from = new Map(everyone().map((frontend) => [frontend, frontend.heard.length]))
-    const quotation = await sent(on)
-    await on.database.query(`UPDATE trade_quotations SET valid_until = now() + interval '1 second' WHERE id = $1`, [quotation.id])
-    const isIt = (event) => event.data.quotationId === quotation.id
-    const { seller, helper, buyer } = frontends
-    await Promise.all([seller, helper, buyer].map((frontend) =>
-      frontend.hears('quotation:expired', isIt, { from: from.get(frontend), timeout: 90_000 })))
-    await on.settled()
-    for (const [role, frontend] of Object.entries(frontends)) {
-      const heard = heardSince(frontend, from.get(frontend)).filter(({ type, event }) => type === 'quotation:expired' && isIt(event))
-      assert.equal(heard.length, [...STORE, 'buyer'].includes(role) ? 1 : 0, `${role} heard it`)
-    }
-  })
 })
