@@ -1,11 +1,15 @@
-//! An audience's `changes`: the new values of the columns that changed, as they are, and of no other columns.
+//! An audience's `changes`: the new values of the columns that changed, and of no other columns. A value is passed on as
+//! it is, unless the audience sees only certain keys of it.
 
-use std::collections::BTreeSet;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::value::RawValue;
 
 use super::{functions::camel, load::ChangesDeclaration};
-use crate::change::Change;
+use crate::change::{Change, Row};
 
 /// The key of the data that holds them.
 pub(super) const KEY: &str = "changes";
@@ -16,6 +20,8 @@ pub(super) struct Changes {
     /// `None` stands for the object itself; a group's columns stand in an object of their own.
     groups: Vec<(Option<String>, Columns)>,
     except: BTreeSet<String>,
+    /// By column, the keys that are shown of its objects; of a column that isn't here, everything.
+    keys: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -26,13 +32,12 @@ enum Columns {
 }
 
 impl Changes {
-    pub fn compile(declaration: ChangesDeclaration) -> Self {
+    pub fn compile(declaration: ChangesDeclaration, keys: Vec<(String, Vec<String>)>) -> Self {
+        let keys = keys.into_iter().map(|(column, keys)| (column, keys.into_iter().collect())).collect();
         let listed = |columns: Vec<String>| Columns::Listed(columns.into_iter().collect());
-        match declaration {
-            ChangesDeclaration::All => Self { groups: vec![(None, Columns::Others)], except: BTreeSet::new() },
-            ChangesDeclaration::Columns(columns) => {
-                Self { groups: vec![(None, listed(columns))], except: BTreeSet::new() }
-            }
+        let (groups, except) = match declaration {
+            ChangesDeclaration::All => (vec![(None, Columns::Others)], BTreeSet::new()),
+            ChangesDeclaration::Columns(columns) => (vec![(None, listed(columns))], BTreeSet::new()),
             ChangesDeclaration::Groups { groups, except } => {
                 let mut groups: Vec<_> = groups
                     .into_iter()
@@ -41,9 +46,10 @@ impl Changes {
                 if groups.is_empty() {
                     groups.push((None, Columns::Others));
                 }
-                Self { groups, except: except.into_iter().collect() }
+                (groups, except.into_iter().collect())
             }
-        }
+        };
+        Self { groups, except, keys }
     }
 
     /// `{"price":"12.50"}`, or `None` if none of the audience's columns changed.
@@ -54,8 +60,9 @@ impl Changes {
         for (name, columns) in &self.groups {
             let mut inner = String::new();
             for column in changed.iter().filter(|column| self.holds(columns, column)) {
+                let Some(value) = self.shown(change.old.as_ref(), row, column) else { continue };
                 push_key(&mut inner, &camel(column));
-                inner.push_str(row.get(column).map_or("null", RawValue::get));
+                inner.push_str(&value);
             }
             match name {
                 _ if inner.is_empty() => {}
@@ -75,6 +82,15 @@ impl Changes {
         Some(RawValue::from_string(json).expect("made of JSON"))
     }
 
+    /// The column's new value, or `None` if of what the audience sees of it nothing changed.
+    fn shown<'r>(&self, old: Option<&Row>, new: &'r Row, column: &str) -> Option<Cow<'r, str>> {
+        let value = new.get(column).map_or("null", RawValue::get);
+        let Some(keys) = self.keys.get(column) else { return Some(value.into()) };
+        let shown = only(keys, value);
+        let before = old.and_then(|row| row.get(column)).map(|value| only(keys, value.get()));
+        (before.as_ref() != Some(&shown)).then(|| shown.into())
+    }
+
     fn holds(&self, columns: &Columns, column: &str) -> bool {
         if self.except.contains(column) {
             return false;
@@ -87,6 +103,20 @@ impl Changes {
             }),
         }
     }
+}
+
+/// The value with these keys alone: of an object, or of each object in a list. Whatever else stands there is not shown.
+fn only(keys: &BTreeSet<String>, json: &str) -> String {
+    let object = |json: &str| -> Option<BTreeMap<String, Box<RawValue>>> {
+        let mut entries: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json).ok()?;
+        entries.retain(|key, _| keys.contains(key));
+        Some(entries)
+    };
+    let shown = match serde_json::from_str::<Vec<Box<RawValue>>>(json) {
+        Ok(items) => serde_json::to_string(&items.iter().filter_map(|item| object(item.get())).collect::<Vec<_>>()),
+        Err(_) => serde_json::to_string(&object(json)),
+    };
+    shown.expect("raw JSON encodes")
 }
 
 fn push_key(json: &mut String, key: &str) {

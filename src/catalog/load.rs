@@ -87,6 +87,8 @@ pub(super) struct AudienceDeclaration {
     pub rooms: Vec<At<String>>,
     pub data: Option<Pairs>,
     pub changes: Option<At<ChangesDeclaration>>,
+    /// Of the objects in these columns, the keys that `changes` shows.
+    pub keys: Vec<(String, Vec<String>)>,
 }
 
 /// Which changed columns an audience hears of.
@@ -350,7 +352,7 @@ impl<'a> Reader<'a> {
     }
 
     fn audience(&mut self, section: &Section<'_>) -> Option<AudienceDeclaration> {
-        self.expect_keys(section, &["when", "each", "rooms", "data", "changes"]);
+        self.expect_keys(section, &["when", "each", "rooms", "data", "changes", "keys"]);
         let rooms = self.texts(section, "rooms");
         if section.get("rooms").is_none() || rooms.as_ref().is_some_and(Vec::is_empty) {
             self.fault(section, section.place.line, "an audience without `rooms`");
@@ -361,6 +363,7 @@ impl<'a> Reader<'a> {
             each: self.text(section, "each"),
             data: self.pairs(section, "data"),
             changes: self.changes(section),
+            keys: self.keys(section),
             rooms: rooms?,
         })
     }
@@ -391,6 +394,27 @@ impl<'a> Reader<'a> {
             }
         };
         Some(At { line, value: declaration })
+    }
+
+    fn keys(&mut self, section: &Section<'_>) -> Vec<(String, Vec<String>)> {
+        const EXPECTED: &str = "{ column = [keys] }";
+        let Some(value) = section.get("keys") else { return Vec::new() };
+        if section.get("changes").is_none() {
+            let line = self.line(value.span().start);
+            self.fault(section, line, "`keys` without `changes`, whose columns it is about");
+        }
+        let DeValue::Table(table) = value.get_ref() else {
+            self.mismatch(section, "keys", value, EXPECTED);
+            return Vec::new();
+        };
+        let mut keys = Vec::new();
+        for (column, value) in in_order(table) {
+            match strings(value.get_ref()) {
+                Some(listed) => keys.push((column.get_ref().to_string(), listed)),
+                None => self.mismatch(section, "keys", value, EXPECTED),
+            }
+        }
+        keys
     }
 
     fn lookup(&mut self, section: &Section<'_>) -> Option<LookupDeclaration> {

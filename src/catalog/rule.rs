@@ -230,7 +230,7 @@ impl Compiler<'_> {
         let data = audience.data.map(|data| self.data(data, vocabulary, &mut data_uses));
         uses.add(&data_uses);
         let each = vocabulary.each.take();
-        let changes = audience.changes.map(|changes| Changes::compile(changes.value));
+        let changes = audience.changes.map(|changes| Changes::compile(changes.value, audience.keys));
         AudienceRule { when, each, rooms, data, data_uses_each: data_uses.each, changes, uses }
     }
 

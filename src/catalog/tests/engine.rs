@@ -37,6 +37,36 @@ async fn columns_reach_the_data_as_they_are() {
 }
 
 #[tokio::test]
+async fn of_a_column_with_keys_an_audience_sees_these_alone_and_hears_only_of_them() {
+    let rules = r#"
+[[rule]]
+event = "row:changed"
+table = "t"
+on = ["update"]
+to = [{ rooms = ["user:a"], changes = "all", keys = { shape = ["a", "b"] } }]
+"#;
+    let big = "123456789012345678901234567890";
+    for (old, new, expected) in [
+        (
+            "null".to_owned(),
+            format!(r#"{{"b":{big},"c":1,"a":{{"c":2}}}}"#),
+            Some(format!(r#"{{"a":{{"c":2}},"b":{big}}}"#)),
+        ),
+        ("[]".to_owned(), r#"[{"a":1,"c":2},[{"c":3}],"c",{"c":4}]"#.to_owned(), Some(r#"[{"a":1},{}]"#.to_owned())),
+        (r#"[{"a":1}]"#.to_owned(), "null".to_owned(), Some("null".to_owned())),
+        (r#"{"a":1}"#.to_owned(), r#""c""#.to_owned(), Some("null".to_owned())),
+        (r#"{"a":1,"c":2}"#.to_owned(), r#"{"a":1,"c":3}"#.to_owned(), None),
+        (r#"[{"c":2}]"#.to_owned(), r#"[{"c":3}]"#.to_owned(), None),
+    ] {
+        let mut engine = engine(with_rooms(rules), &tables(&[("t", &["shape"])]));
+        let change = change("t", &format!(r#"{{"shape":{old}}}"#), &format!(r#"{{"shape":{new}}}"#));
+        let evaluated = engine.evaluate(&page(vec![change])).await.unwrap();
+        let heard = evaluated.events.first().map(|event| audiences(event)[0].1.clone());
+        assert_eq!(heard, expected.map(|shape| format!(r#"changes={{"shape":{shape}}}"#)), "{old} {new}");
+    }
+}
+
+#[tokio::test]
 async fn a_rule_that_fails_on_one_change_leaves_the_others_alone() {
     let rules = r#"
 [[rule]]

@@ -116,6 +116,14 @@ fn a_fault_in_an_operation_or_an_audience_is_found() {
             "test.toml:19: rule \"a:b\": `changes` is an integer, expected \"all\", a list of columns, or \
              { group = [columns] or \"others\", except = [columns] }",
         ),
+        (
+            "on = [\"update\"]\n[[rule.to]]\nrooms = [\"user:{row.u}\"]\nchanges = \"all\"\nkeys = { u = 3 }\n",
+            "test.toml:20: rule \"a:b\": `keys` is an integer, expected { column = [keys] }",
+        ),
+        (
+            "on = [\"update\"]\n[[rule.to]]\nrooms = [\"user:{row.u}\"]\nkeys = { u = [\"a\"] }\n",
+            "test.toml:19: rule \"a:b\": `keys` without `changes`, whose columns it is about",
+        ),
     ] {
         assert_faults(&rule(more), &[expected]);
     }
