@@ -86,7 +86,8 @@ comment on table rowcast.dead_letter is 'Changes that a rule of the catalog fail
 
 -- The capture trigger's function.
 --
--- It names no column of the table that it is on, so the application may alter its tables freely.
+-- It names no column of the table that it is on, so the application may alter its tables freely. A row of a partition is
+-- logged as the watched table's, however the table is partitioned.
 --
 -- It never fails the application's statement: all that can fail is done inside the block, and what happens there
 -- writes nothing. So the block's subtransaction takes no transaction id (an id for each captured statement would, past
@@ -104,11 +105,13 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  before_row json;
-  after_row  json;
-  change_id  bigint;
-  slot_now   smallint;
-  largest    constant integer := 256 * 1024 * 1024;
+  before_row     json;
+  after_row      json;
+  change_id      bigint;
+  slot_now       smallint;
+  watched_schema name;
+  watched_table  name;
+  largest        constant integer := 256 * 1024 * 1024;
 begin
   begin
     if tg_op = 'UPDATE' then
@@ -144,6 +147,18 @@ begin
 
     change_id := nextval('rowcast.change_id');
     slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
+    if pg_partition_root(to_regclass('rowcast.change_' || slot_now)) is distinct from 'rowcast.change'::regclass then
+      raise exception 'rowcast.change has no partition for the slot %', slot_now;
+    end if;
+
+    if pg_partition_root(tg_relid) is not null then
+      select n.nspname, c.relname into watched_schema, watched_table
+      from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
+      join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
+      join pg_class c on c.oid = a.relation
+      join pg_namespace n on n.oid = c.relnamespace
+      order by a.distance limit 1;
+    end if;
 
     if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
       if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
@@ -165,7 +180,7 @@ begin
 
   insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
   values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
-          tg_table_schema, tg_table_name, before_row, after_row,
+          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), before_row, after_row,
           nullif(current_setting('rowcast.actor', true), ''));
   return null;
 end
@@ -202,16 +217,17 @@ declare
   kind      "char";
   name      text;
   schema    text;
+  schema_id oid;
   wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
   arguments text;
 begin
-  select c.relkind, c.relname, n.nspname into kind, name, schema
+  select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
   if kind not in ('r', 'p') then
     raise exception '% is not a table', relation using hint = 'Only tables can be watched: a view has no rows of its own.';
   end if;
-  if schema in ('rowcast', 'pg_catalog', 'information_schema') or pg_is_other_temp_schema(schema::regnamespace)
-     or schema::regnamespace = pg_my_temp_schema() then
+  if schema in ('rowcast', 'pg_catalog', 'information_schema') or pg_is_other_temp_schema(schema_id)
+     or schema_id = pg_my_temp_schema() then
     raise exception '% cannot be watched: it belongs to %', relation, schema;
   end if;
   if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted)

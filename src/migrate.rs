@@ -245,14 +245,18 @@ impl Migrator {
         unreachable!("the last try returns")
     }
 
-    /// Who holds locks on the tables that are watched or are to be: pid, since when, and the query.
+    /// Who holds locks on the tables that are watched or are to be: pid, since when, and the query. Readers are in the way
+    /// of those alone who take triggers off.
     async fn blockers(&mut self) -> Result<String, Error> {
         let rows: Vec<String> = sqlx::query_scalar(
             "select format('  pid %s, %s, in a transaction since %s, %s: %s', a.pid, l.relation::regclass,
                            to_char(a.xact_start, 'HH24:MI:SS'), a.state, left(regexp_replace(a.query, '\\s+', ' ', 'g'), 160))
              from pg_locks l join pg_stat_activity a using (pid) join pg_class c on c.oid = l.relation
              join pg_namespace n on n.oid = c.relnamespace
-             where l.granted and a.pid <> pg_backend_pid() and c.relkind in ('r', 'p') and l.mode <> 'AccessShareLock'
+             where l.granted and a.pid <> pg_backend_pid() and c.relkind in ('r', 'p')
+               and (l.mode <> 'AccessShareLock'
+                    or exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'rowcast_capture')
+                       and a.xact_start < now() - interval '1 second')
                and n.nspname not in ('pg_catalog', 'information_schema')
                and l.database = (select oid from pg_database where datname = current_database())
              order by a.xact_start limit 8",

@@ -3,5 +3,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alterations;
+mod bulk;
+mod capture_safety;
+mod cli;
 mod events;
+mod locks;
+mod migrations;
+mod pooler;
+mod restart;
+mod retention;
 mod sweep;
+mod transactions;
+mod values;

@@ -13,8 +13,8 @@ use rowcast::{
 };
 use tokio_postgres::{Client, NoTls, Row, types::ToSql};
 
-const SCHEMA: &str = include_str!("../../examples/marketplace/schema.sql");
-const SEED: &str = include_str!("../../examples/marketplace/seed.sql");
+pub const SCHEMA: &str = include_str!("../../examples/marketplace/schema.sql");
+pub const SEED: &str = include_str!("../../examples/marketplace/seed.sql");
 
 /// Dropped at the end of its test, on success and on failure.
 pub struct Database {

@@ -1,7 +1,11 @@
 //! What the integration tests share: a database of one's own, the service on it, and a Socket.IO client.
 
 pub mod client;
+pub mod command;
 pub mod database;
+pub mod pooler;
+pub mod roles;
+pub mod server;
 pub mod service;
 
 use std::{future::Future, time::Duration};

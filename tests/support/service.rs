@@ -124,8 +124,14 @@ pub struct Process {
 impl Process {
     /// Starts `rowcast serve` on a free port, and waits for the line that names it.
     pub async fn start(database_url: &str) -> Self {
+        Self::start_with(database_url, &[]).await
+    }
+
+    /// The same with more options.
+    pub async fn start_with(database_url: &str, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rowcast"))
             .args(["serve", "--auth", "insecure", "--listen", "127.0.0.1:0"])
+            .args(options)
             .env("DATABASE_URL", database_url)
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())

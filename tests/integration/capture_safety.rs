@@ -1,0 +1,245 @@
+//! Capture never fails the application's statement, whatever is broken; the loss is loud, and capture goes on once the
+//! fault is mended.
+
+use std::time::Instant;
+
+use rowcast::migrate::MIGRATIONS;
+use serde_json::json;
+use tokio_postgres::Client as Session;
+
+use crate::support::{
+    client::Client,
+    database::Database,
+    eventually, roles,
+    server::{self, Server},
+    service::{Service, get},
+};
+
+/// Writes as the application does, in a session whose plans are cached and in a new one; panics if a statement fails.
+async fn sell(database: &Database, session: &Session) {
+    for session in [session, &database.connect().await] {
+        let sold = session.execute("update products set stock = stock - 1 where id = 'product-1'", &[]).await;
+        assert_eq!(sold.expect("the application's statement succeeds"), 1);
+        session
+            .execute("insert into products (seller_id, name, price) values ('seller-1', 'x', 1)", &[])
+            .await
+            .unwrap();
+        session.execute("delete from products where name = 'x'", &[]).await.expect("a delete succeeds too");
+    }
+}
+
+async fn viewer(service: &Service) -> Client {
+    let viewer = service.visit().await;
+    let joined = viewer.emit_with_ack("join:product", json!({ "productId": "product-1" })).await;
+    assert_eq!(joined["success"], true, "{joined}");
+    viewer
+}
+
+/// Sets the stock, and waits until the viewer hears of it.
+async fn is_heard(session: &Session, viewer: &mut Client, stock: i32) {
+    session.execute("update products set stock = $1 where id = 'product-1'", &[&stock]).await.expect("update");
+    viewer.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == stock).await;
+}
+
+/// Breaks something, sells, looks for the alarm, mends it, and sees capture go on.
+async fn survives(database: Database, fault: &str, alarm: &str, mend: &str) {
+    let service = Service::start(&database).await;
+    survives_with(database, service, fault, alarm, mend).await;
+}
+
+/// The same where neither the owner nor the service is superuser.
+async fn survives_among_roles(fault: &str, alarm: &str, mend: &str) {
+    let mut database = roles::marketplace().await;
+    let service = roles::service(&mut database).await;
+    survives_with(database, service, fault, alarm, mend).await;
+}
+
+async fn survives_with(database: Database, service: Service, fault: &str, alarm: &str, mend: &str) {
+    let mut viewer = viewer(&service).await;
+    let session = database.connect().await;
+    is_heard(&session, &mut viewer, 500).await;
+
+    database.run(fault).await;
+    sell(&database, &session).await;
+    let stock: i32 = database.row("select stock from products where id = 'product-1'", &[]).await.get(0);
+    assert_eq!(stock, 498);
+    eventually(&format!("/readyz answers 503 and {alarm:?}"), async || {
+        let (status, reason) = get(service.address, "/readyz").await.unwrap();
+        status == 503 && reason.contains(alarm)
+    })
+    .await;
+
+    database.run(mend).await;
+    viewer.event_named("rowcast:resync").await;
+    assert!(service.metric("rowcast_capture_losses_total").await >= 1.0);
+    is_heard(&session, &mut viewer, 600).await;
+    service.stop().await;
+}
+
+const LOST: &str = "capture lost changes";
+
+/// The statements of the first migration that make the log.
+fn make_the_log() -> &'static str {
+    let up = MIGRATIONS[0].up;
+    let from = up.find("create table rowcast.change (").expect("the log");
+    let to = up.find("-- CACHE 1").expect("the sequences come next");
+    &up[from..to]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_is_renamed() {
+    let fault = "alter table rowcast.change rename to elsewhere";
+    let mend = "alter table rowcast.elsewhere rename to change";
+    survives(Database::marketplace().await, fault, "rowcast.change", mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_is_dropped() {
+    survives(Database::marketplace().await, "drop table rowcast.change", "rowcast.change", make_the_log()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_a_column_of_the_log_is_dropped() {
+    let fault = "alter table rowcast.change drop column actor";
+    survives(Database::marketplace().await, fault, "actor", "alter table rowcast.change add column actor text").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_a_partition_of_the_log_is_dropped() {
+    let mend = "create table rowcast.change_0 partition of rowcast.change for values in (0)";
+    survives(Database::marketplace().await, "drop table rowcast.change_0", LOST, mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_a_partition_of_the_log_is_detached() {
+    let fault = "alter table rowcast.change detach partition rowcast.change_0";
+    let mend = "alter table rowcast.change attach partition rowcast.change_0 for values in (0)";
+    survives(Database::marketplace().await, fault, LOST, mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_sequence_of_ids_is_dropped() {
+    let mend = "create sequence rowcast.change_id as bigint cache 1 start 100000";
+    survives(Database::marketplace().await, "drop sequence rowcast.change_id", LOST, mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_sequence_of_ids_is_exhausted() {
+    let fault = "alter sequence rowcast.change_id maxvalue 1000; select setval('rowcast.change_id', 1000)";
+    survives(Database::marketplace().await, fault, LOST, "alter sequence rowcast.change_id no maxvalue").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_slot_is_gone() {
+    let mend =
+        "create sequence rowcast.slot as smallint minvalue 0 maxvalue 2 start 0; select setval('rowcast.slot', 0)";
+    survives(Database::marketplace().await, "drop sequence rowcast.slot", LOST, mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_even_the_losses_cannot_be_counted() {
+    let fault = "drop sequence rowcast.loss; drop sequence rowcast.change_id";
+    let mend = "create sequence rowcast.loss; create sequence rowcast.change_id as bigint cache 1 start 100000";
+    survives(Database::marketplace().await, fault, "rowcast.loss is gone", mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_owner_may_not_write_the_log() {
+    let fault = format!("revoke all on rowcast.change from {}", roles::OWNER);
+    let mend = format!("grant all on rowcast.change to {}", roles::OWNER);
+    survives_among_roles(&fault, LOST, &mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_owner_may_not_use_the_schema() {
+    let fault = format!("revoke usage on schema rowcast from {}", roles::OWNER);
+    let mend = format!("grant usage on schema rowcast to {}", roles::OWNER);
+    survives_among_roles(&fault, "no USAGE on the schema", &mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_owner_may_use_no_sequence() {
+    let fault = format!("revoke all on all sequences in schema rowcast from {}", roles::OWNER);
+    let mend = format!("grant all on all sequences in schema rowcast to {}", roles::OWNER);
+    survives_among_roles(&fault, "no USAGE on the sequence", &mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_role_without_any_grant_is_captured() {
+    let database = Database::marketplace().await;
+    let role = "rowcast_test_application";
+    roles::create(&database, role).await;
+    database.run(&format!("grant select, update on products to {role}; set role {role}")).await;
+    database.run("update products set stock = 77 where id = 'product-1'; reset role").await;
+    let logged = database.count("select count(*) from rowcast.change where new ->> 'stock' = '77'").await;
+    assert_eq!(logged, 1);
+    let direct = database.client.batch_execute(&format!("set role {role}; select from rowcast.change")).await;
+    assert!(direct.is_err(), "the log is nobody's business but its owner's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_too_large_for_the_log_is_written_and_counted_as_lost() {
+    let database = Database::marketplace().await;
+    database.run("create table files (id int primary key, body text); select rowcast.watch('files')").await;
+    let began = Instant::now();
+    database.run("insert into files values (1, repeat('x', 270 * 1024 * 1024)), (2, 'small')").await;
+    assert_eq!(database.count("select count(*) from files").await, 2);
+    assert_eq!(database.count(r#"select count(*) from rowcast.change where "table" = 'files'"#).await, 1);
+    assert_eq!(database.count("select last_value from rowcast.loss where is_called").await, 1);
+    eprintln!("270 MB written in {:?}", began.elapsed());
+}
+
+/// A queue that is full fails the COMMIT of everybody who rings. Versions from 17 on let it be small.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_commits_and_is_heard_while_the_notify_queue_is_full() {
+    let Some(major) = server::installed_version(17) else {
+        eprintln!("skipped: the queue can be made small from Postgres 17 on, and none is installed");
+        return;
+    };
+    let server = Server::start_version(Some(major), &["max_notify_queue_pages=64"]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let service = Service::start(&database).await;
+    let mut viewer = viewer(&service).await;
+    let session = database.connect().await;
+    is_heard(&session, &mut viewer, 500).await;
+    // Somebody listens and never takes what comes.
+    let deaf = database.connect().await;
+    deaf.batch_execute("listen elsewhere").await.unwrap();
+    deaf.batch_execute("begin").await.unwrap();
+    let payload = "x".repeat(7900);
+    let full = loop {
+        let notified = session.execute("select pg_notify('elsewhere', $1)", &[&payload]).await;
+        if let Err(error) = notified {
+            break error;
+        }
+    };
+    assert!(full.as_db_error().expect("of Postgres").message().contains("NOTIFY queue"), "{full:?}");
+    let rings = service.metric("rowcast_doorbell_rings_total").await;
+
+    sell(&database, &session).await;
+    is_heard(&session, &mut viewer, 600).await;
+    assert_eq!(service.metric("rowcast_doorbell_rings_total").await, rings, "nobody rang");
+    assert_eq!(service.metric("rowcast_capture_losses_total").await, 0.0);
+    service.stop().await;
+
+    let service = Service::start(&database).await;
+    let mut viewer = self::viewer(&service).await;
+    is_heard(&session, &mut viewer, 700).await;
+    service.stop().await;
+}
+
+/// The branch of the function for a queue that fills, on every version.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_rings_while_the_notify_queue_fills_and_changes_are_heard_all_the_same() {
+    let database = Database::marketplace().await;
+    let body: String = database.row("select pg_get_functiondef('rowcast.capture'::regproc)", &[]).await.get(0);
+    assert!(body.contains("pg_notification_queue_usage() < 0.5"), "{body}");
+    database.run(&body.replace("pg_notification_queue_usage() < 0.5", "pg_notification_queue_usage() < 0")).await;
+    let service = Service::start(&database).await;
+    let mut viewer = viewer(&service).await;
+    for stock in 500..503 {
+        is_heard(&database.client, &mut viewer, stock).await;
+    }
+    assert_eq!(service.metric("rowcast_doorbell_rings_total").await, 0.0);
+    service.stop().await;
+}

@@ -1,0 +1,98 @@
+//! The log is bounded: what is past the retention and swept goes, and nothing else.
+
+use crate::support::{database::Database, eventually, server::Server, service::Service};
+
+async fn rotate(database: &Database) -> i32 {
+    database.row("select rowcast.rotate('0 seconds')", &[]).await.get(0)
+}
+
+async fn logged(database: &Database) -> i64 {
+    database.count("select count(*) from rowcast.change").await
+}
+
+/// Waits until everything that is logged now is below the cursor that is saved. A cursor that stands still is saved but
+/// once a minute, so there are more changes meanwhile.
+async fn swept_and_saved(database: &Database) {
+    let last = database.count("select max(xid::text::bigint) from rowcast.change").await;
+    eventually("the cursor is saved beyond every change", async || {
+        database.run("update products set stock = coalesce(stock, 0) + 1 where id = 'product-14'").await;
+        let saved = "select pg_snapshot_xmin(snapshot)::text::bigint from rowcast.cursor";
+        database.count(saved).await > last
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_not_swept_is_never_truncated() {
+    let database = Database::marketplace().await;
+    database.run("update products set stock = 900 where id = 'product-1'").await;
+    for _ in 0..6 {
+        assert_eq!(rotate(&database).await, 0, "no service has swept anything");
+    }
+    assert_eq!(logged(&database).await, 1);
+    // The writers moved on to the next slot, and no further: there is no slot beyond that is empty and behind them.
+    let service = Service::start(&database).await;
+    eventually("it is swept", async || service.metric("rowcast_changes_swept_total*").await == 1.0).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_in_progress_is_never_truncated() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let open = database.connect().await;
+    open.batch_execute("begin; update products set stock = 901 where id = 'product-1'").await.unwrap();
+    for round in 0..8 {
+        database.run(&format!("update products set stock = {round} where id = 'product-2'")).await;
+        rotate(&database).await;
+    }
+    open.batch_execute("commit").await.unwrap();
+    let found = database.count("select count(*) from rowcast.change where new ->> 'stock' = '901'").await;
+    assert_eq!(found, 1);
+    eventually("all nine are swept", async || service.metric("rowcast_changes_swept_total*").await == 9.0).await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_younger_than_the_retention_stays() {
+    // On a server of its own, where no other test's transaction holds the cursor back.
+    let server = Server::start(&[]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let service = Service::start(&database).await;
+    database.run("update products set stock = 902 where id = 'product-1'").await;
+    swept_and_saved(&database).await;
+    for _ in 0..4 {
+        let emptied: i32 = database.row("select rowcast.rotate('1 hour')", &[]).await.get(0);
+        assert_eq!(emptied, 0);
+    }
+    assert_eq!(database.count("select count(*) from rowcast.change where new ->> 'stock' = '902'").await, 1);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_does_not_grow_over_many_rotations() {
+    let server = Server::start(&[]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let service = Service::start(&database).await;
+    let size = "select sum(pg_total_relation_size(inhrelid))::bigint from pg_inherits where inhparent = 'rowcast.change'::regclass";
+    let (mut emptied, mut largest, rounds) = (0, Vec::new(), 20);
+    for round in 0..rounds {
+        database
+            .run(&format!(
+                "do $$ begin for n in 1..20 loop update products set stock = {round} * 100 + n; end loop; end $$"
+            ))
+            .await;
+        swept_and_saved(&database).await;
+        emptied += rotate(&database).await;
+        largest.push(database.count(size).await);
+    }
+    assert!(emptied >= rounds / 2, "{emptied} of {rounds} rotations emptied a slot");
+    let (early, late) = (largest[..6].iter().max(), largest[6..].iter().max());
+    assert!(late <= early, "it grew from {early:?} to {late:?} bytes: {largest:?}");
+    let written = database.count("select last_value from rowcast.change_id").await as f64;
+    eventually("each change is swept, and once", async || {
+        service.metric("rowcast_changes_swept_total*").await == written
+    })
+    .await;
+    service.stop().await;
+}

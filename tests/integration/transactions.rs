@@ -1,0 +1,100 @@
+//! What capture does inside the application's transactions: subtransactions, prepared ones, replicas.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{database::Database, eventually, server::Server, service::Service};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_under_a_savepoint_that_is_rolled_back_is_not_captured() {
+    let database = Database::marketplace().await;
+    database
+        .run(
+            "begin;
+             update products set stock = 201 where id = 'product-1';
+             savepoint before;
+             update products set stock = 202 where id = 'product-1';
+             rollback to savepoint before;
+             update products set stock = 203 where id = 'product-1';
+             release savepoint before;
+             commit",
+        )
+        .await;
+    let logged = database.client.query("select (new ->> 'stock')::int from rowcast.change order by id", &[]).await;
+    let stocks: Vec<i32> = logged.unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(stocks, [201, 203]);
+    let fails = "update products set price = 'no number' where id = 'product-1'";
+    database.client.batch_execute(fails).await.expect_err("a statement that fails by itself still fails");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_replays_a_replica_is_not_captured() {
+    let database = Database::marketplace().await;
+    database.run("set session_replication_role = replica; update products set stock = 5; truncate products").await;
+    assert_eq!(database.count("select count(*) from rowcast.change").await, 0);
+    assert_eq!(database.count("select count(*) from rowcast.loss where is_called").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_changes_nothing_logs_nothing() {
+    let database = Database::marketplace().await;
+    database.run("update products set stock = stock, price = price").await;
+    assert_eq!(database.count("select count(*) from rowcast.change").await, 0);
+}
+
+/// On a server of its own, since transaction ids are counted across all databases.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_captured_statements_take_no_transaction_id_and_slow_nobody() {
+    let server = Server::start(&[]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let next_id = "select pg_current_xact_id()::text::bigint";
+    let burst = "do $$ begin
+        for n in 1..10000 loop update products set stock = n where id = 'product-1'; end loop;
+      end $$";
+    // Ten thousand statements beside a writer of another row, who notices nothing.
+    let neighbour = database.connect().await;
+    let mean = async |count: u32| {
+        let began = Instant::now();
+        for _ in 0..count {
+            neighbour.execute("update products set stock = stock + 1 where id = 'product-2'", &[]).await.unwrap();
+        }
+        began.elapsed() / count
+    };
+    let alone = mean(200).await;
+
+    let before = database.count(next_id).await;
+    database.run(&format!("begin; {burst}")).await;
+    let beside = mean(200).await;
+    database.run("commit").await;
+
+    let after = database.count(next_id).await;
+    assert_eq!(after - before, 1 + 200 + 1, "the transaction, the neighbour's two hundred, and the one that asks");
+    assert_eq!(database.count(r#"select count(*) from rowcast.change where new ->> 'id' = 'product-1'"#).await, 10_000);
+    let written = "select count(distinct xmin::text) from rowcast.change where new ->> 'id' = 'product-1'";
+    assert_eq!(database.count(written).await, 1, "the log's rows belong to the transaction itself");
+    assert!(beside < alone * 3 + Duration::from_millis(2), "{beside:?} beside it, {alone:?} alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_transaction_is_heard_once_it_is_committed() {
+    let server = Server::start(&["max_prepared_transactions=10"]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let service = Service::start(&database).await;
+    let mut viewer = service.visit().await;
+    viewer.emit_with_ack("join:product", json!({ "productId": "product-1" })).await;
+
+    database.run("begin; update products set stock = 301 where id = 'product-1'; prepare transaction 'sale'").await;
+    database.run("update products set stock = 302 where id = 'product-2'").await;
+    eventually("the change beside it is swept", async || service.metric("rowcast_changes_swept_total*").await == 1.0)
+        .await;
+    let early = viewer.events_so_far().await;
+    assert!(early.is_empty(), "{early:?}");
+
+    database.run("commit prepared 'sale'").await;
+    let event = viewer.event_named("product:stock_changed").await;
+    assert_eq!(event["data"]["newStock"], 301);
+    assert_eq!(service.metric(r#"rowcast_doorbell_state{state="polling"}"#).await, 1.0);
+    assert_eq!(service.metric("rowcast_doorbell_rings_total").await, 0.0);
+    service.stop().await;
+}

@@ -1,0 +1,54 @@
+//! The marketplace as it is kept where nobody is superuser: one role owns it and migrates, another runs the service.
+
+use super::{
+    command::rowcast,
+    database::{Database, SCHEMA, SEED},
+    service::Service,
+};
+
+/// Owns the marketplace and the schema `rowcast`.
+pub const OWNER: &str = "rowcast_test_owner";
+/// Runs the service.
+pub const GATEWAY: &str = "rowcast_test_gateway";
+
+/// Makes a role unless it is there; it stays, as the server is thrown away.
+pub async fn create(database: &Database, role: &str) {
+    database
+        .run(&format!(
+            "do $$ begin create role {role} login; exception when duplicate_object or unique_violation then null; end $$"
+        ))
+        .await;
+}
+
+/// The marketplace, migrated by its owner.
+pub async fn marketplace() -> Database {
+    let database = Database::empty().await;
+    create(&database, OWNER).await;
+    create(&database, GATEWAY).await;
+    let name: String = database.row("select current_database()::text", &[]).await.get(0);
+    database.run(&format!("grant create on database {name} to {OWNER}; alter schema public owner to {OWNER}")).await;
+    database.run(&format!("set role {OWNER}; {SCHEMA}; {SEED}; reset role")).await;
+    rowcast(&url_of(&database.url, OWNER), &["migrate"]).await.succeeded();
+    database
+        .run(&format!(
+            "set role {OWNER}; select rowcast.grant_gateway('{GATEWAY}');
+             grant select on all tables in schema public to {GATEWAY}; reset role"
+        ))
+        .await;
+    database
+}
+
+/// Starts the service as the gateway's role.
+pub async fn service(database: &mut Database) -> Service {
+    let as_gateway = url_of(&database.url, GATEWAY);
+    let own = std::mem::replace(&mut database.url, as_gateway);
+    let service = Service::start(database).await;
+    database.url = own;
+    service
+}
+
+/// The same URL for another role.
+pub fn url_of(url: &str, role: &str) -> String {
+    let (_, rest) = url.split_once('@').expect("postgres://user@host:port/database");
+    format!("postgres://{role}@{rest}")
+}
