@@ -20,6 +20,11 @@ pub fn changes(product: &str, changes: Value) -> Value {
     json!({ "productId": product, "sellerId": "seller-1", "changes": changes })
 }
 
+/// The data of `product:created`.
+fn is_new(product: &str, seller: &str, name: &str, price: &str, stock: Value) -> Value {
+    json!({ "productId": product, "sellerId": seller, "name": name, "price": price, "stock": stock })
+}
+
 fn created() -> Vec<Row> {
     vec![
         row(
@@ -30,27 +35,19 @@ fn created() -> Vec<Row> {
         .heard(
             "product:created",
             &[SELLER_1, VISITORS_OF_1],
-            json!({ "productId": GENERATED, "sellerId": "seller-1", "name": "Jug", "price": "12.50", "stock": 5 }),
+            is_new(GENERATED, "seller-1", "Jug", "12.50", json!(5)),
         ),
         row(
             "a draft is added",
             "insert into products (id, seller_id, name, price) values ('product-20', 'seller-1', 'Jug', 12.50)",
         )
-        .heard(
-            "product:created",
-            &[SELLER_1],
-            json!({ "productId": "product-20", "sellerId": "seller-1", "name": "Jug", "price": "12.50", "stock": 0 }),
-        ),
+        .heard("product:created", &[SELLER_1], is_new("product-20", "seller-1", "Jug", "12.50", json!(0))),
         row(
             "a product that is yet to come is added, with no stock known",
             "insert into products (id, seller_id, name, price, stock, status)
              values ('product-20', 'seller-1', 'Jug', 12.50, null, 'coming-soon')",
         )
-        .heard(
-            "product:created",
-            &[SELLER_1],
-            json!({ "productId": "product-20", "sellerId": "seller-1", "name": "Jug", "price": "12.50", "stock": null }),
-        ),
+        .heard("product:created", &[SELLER_1], is_new("product-20", "seller-1", "Jug", "12.50", json!(null))),
         row(
             "another seller adds an active product",
             "insert into products (id, seller_id, name, price, status)
@@ -59,17 +56,13 @@ fn created() -> Vec<Row> {
         .heard(
             "product:created",
             &[SELLER_2, VISITORS_OF_2],
-            json!({ "productId": "product-20", "sellerId": "seller-2", "name": "Shawl", "price": "80.00", "stock": 0 }),
+            is_new("product-20", "seller-2", "Shawl", "80.00", json!(0)),
         ),
         row(
             "the platform's admin adds a product to a store of their own",
             "insert into products (id, seller_id, name, price) values ('product-20', 'admin-1', 'Voucher', 10)",
         )
-        .heard(
-            "product:created",
-            &[ADMIN_1],
-            json!({ "productId": "product-20", "sellerId": "admin-1", "name": "Voucher", "price": "10.00", "stock": 0 }),
-        ),
+        .heard("product:created", &[ADMIN_1], is_new("product-20", "admin-1", "Voucher", "10.00", json!(0))),
     ]
 }
 
@@ -77,7 +70,8 @@ fn updated() -> Vec<Row> {
     vec![
         row(
             "a product's texts change, and a helper did it",
-            "update products set name = 'Mug', category_level_1_id = 'kitchen', images = '{a.jpg}' where id = 'product-1'",
+            "update products set name = 'Mug', category_level_1_id = 'kitchen', images = '{a.jpg}'
+             where id = 'product-1'",
         )
         .done_by("helper-1")
         .heard(
@@ -102,15 +96,24 @@ fn updated() -> Vec<Row> {
                 }),
             ),
         )
-        .heard("product:updated", &[VIEWERS_OF_1, VISITORS_OF_1], changes("product-1", json!({ "name": "Mug" }))),
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_1, VISITORS_OF_1],
+            changes("product-1", json!({ "name": "Mug" })),
+        ),
         row(
             "only what shoppers do not see changes",
             "update products set sku = 'JC-2', deposit_amount = 5 where id = 'product-1'",
         )
-        .heard("product:updated", &[SELLER_1], changes("product-1", json!({ "sku": "JC-2", "depositAmount": "5.00" }))),
+        .heard(
+            "product:updated",
+            &[SELLER_1],
+            changes("product-1", json!({ "sku": "JC-2", "depositAmount": "5.00" })),
+        ),
         row(
             "variants change, which have a sku and a cost each",
-            r#"update products set variants = '[{"size": "S", "stock": 2, "sku": "JC-MUG-S", "cost": 3}]' where id = 'product-1'"#,
+            r#"update products set variants = '[{"size": "S", "stock": 2, "sku": "JC-MUG-S", "cost": 3}]'
+               where id = 'product-1'"#,
         )
         .heard(
             "product:updated",

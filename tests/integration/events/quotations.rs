@@ -66,7 +66,7 @@ fn updated() -> Vec<Row> {
         row(
             "a draft is edited",
             r#"update trade_quotations
-               set total = 300, metadata = '{"note": "old customer"}', updated_at = now() where id = 'quotation-2'"#,
+               set total = 300, metadata = '{"note": "old friend"}', updated_at = now() where id = 'quotation-2'"#,
         )
         .heard(
             "quotation:updated",
@@ -74,7 +74,7 @@ fn updated() -> Vec<Row> {
             without_buyer(
                 TO_BUYER_3,
                 json!({
-                    "changes": { "pricing": { "total": "300.00" }, "terms": { "metadata": { "note": "old customer" } } },
+                    "changes": { "pricing": { "total": "300.00" }, "terms": { "metadata": { "note": "old friend" } } },
                 }),
             ),
         ),

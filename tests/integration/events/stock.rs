@@ -58,12 +58,15 @@ fn low() -> Vec<Row> {
         stock("stock falls further below the threshold", 9, 8),
         stock("stock rises again, still below the threshold", 3, 9),
         stock("stock rises above the threshold", 9, 30),
-        row("a product is added with little stock", "insert into products (id, seller_id, name, price, stock) values ('product-20', 'seller-1', 'Jug', 12.50, 3)")
-            .heard(
-                "product:created",
-                ALERTED,
-                json!({ "productId": "product-20", "sellerId": "seller-1", "name": "Jug", "price": "12.50", "stock": 3 }),
-            ),
+        row(
+            "a product is added with little stock",
+            "insert into products (id, seller_id, name, price, stock) values ('product-20', 'seller-1', 'Jug', 9, 3)",
+        )
+        .heard(
+            "product:created",
+            ALERTED,
+            json!({ "productId": "product-20", "sellerId": "seller-1", "name": "Jug", "price": "9.00", "stock": 3 }),
+        ),
     ]
 }
 

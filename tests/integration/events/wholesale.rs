@@ -94,7 +94,8 @@ impl Order {
         format!(
             "insert into orders
                (id, user_id, seller_id, order_type, customer_name, customer_email, total, payment_type, status,
-                payment_status, fulfillment_status, deposit_amount_cents, balance_due_cents, shipping_carrier, created_at)
+                payment_status, fulfillment_status, deposit_amount_cents, balance_due_cents, shipping_carrier,
+                created_at)
              values
                ('order-9', {buyer}, 'seller-1', 'wholesale', 'Ada', 'buyer-1@example.com', 1240, 'deposit', '{status}',
                 '{payment}', '{fulfillment}', 37200, 86805, 'Overland', '2026-01-15T10:00:00.000Z')"
@@ -307,7 +308,9 @@ fn wholesale_orders() -> Vec<Row> {
 
 fn wholesale_payments() -> Vec<Row> {
     const PARTIES: &[Group] = &[SELLER_3, BUYER_4];
-    let paid = |amount: &str| json!({ "orderId": "wholesale-1", "sellerId": "seller-3", "buyerId": "buyer-4", "amount": amount });
+    let paid = |amount: &str| {
+        json!({ "orderId": "wholesale-1", "sellerId": "seller-3", "buyerId": "buyer-4", "amount": amount })
+    };
     let becomes = |name: &str, payment: &str, status: &str| {
         row(name, format!("update wholesale_payments set status = '{status}' where id = '{payment}'"))
     };
