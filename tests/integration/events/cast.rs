@@ -17,7 +17,7 @@ const fn member(
     Member { name, user, sends }
 }
 
-pub const CAST: [Member; 17] = [
+pub const CAST: [Member; 19] = [
     member("seller-1", Some("seller-1"), &[]),
     // In rooms of several audiences at once: hears what a seller hears, and once.
     member(
@@ -32,6 +32,8 @@ pub const CAST: [Member; 17] = [
     member("admin-1", Some("admin-1"), &[]),
     member("seller-2", Some("seller-2"), &[]),
     member("seller-3", Some("seller-3"), &[]),
+    member("seller-3 without a dashboard", Some("seller-3"), &[("leave:seller", "sellerId", "seller-3")]),
+    member("admin-1 at seller-3's dashboard", Some("admin-1"), &[("join:seller", "sellerId", "seller-3")]),
     // Has product-1 in the cart too.
     member("buyer-1 on product-1's page", Some("buyer-1"), &[("join:product", "productId", "product-1")]),
     // Has product-1 and product-3 in the cart.
@@ -55,9 +57,9 @@ pub const SELLER_1: Group = &[
     "admin-1 at seller-1's dashboard",
 ];
 pub const SELLER_2: Group = &["seller-2"];
-pub const SELLER_3: Group = &["seller-3"];
+pub const SELLER_3: Group = &["seller-3", "seller-3 without a dashboard", "admin-1 at seller-3's dashboard"];
 /// Of the store that the platform's admin would have.
-pub const ADMIN_1: Group = &["admin-1", "admin-1 at seller-1's dashboard"];
+pub const ADMIN_1: Group = &["admin-1", "admin-1 at seller-1's dashboard", "admin-1 at seller-3's dashboard"];
 pub const BUYER_1: Group = &["buyer-1 on product-1's page"];
 pub const BUYER_2: Group = &["buyer-2"];
 pub const BUYER_3: Group = &["buyer-3"];

@@ -135,6 +135,16 @@ fn updated() -> Vec<Row> {
             &[SELLER_1],
             changes("product-1", json!({ "variants": [{ "size": "S", "sku": "new" }] })),
         ),
+        row(
+            "a product takes the id of one that is gone, and viewers of both ids are told",
+            "update products set id = 'product-1' where id = 'product-2'",
+        )
+        .given("delete from products where id = 'product-1'")
+        .heard(
+            "product:updated",
+            &[SELLER_1, VIEWERS_OF_1, VIEWERS_OF_2, VISITORS_OF_1],
+            changes("product-1", json!({ "id": "product-1" })),
+        ),
         row("a product is paused, which its page says", "update products set status = 'paused' where id = 'product-1'")
             .heard(
                 "product:updated",
@@ -175,6 +185,17 @@ fn hidden() -> Vec<Row> {
         .heard(
             "product:updated",
             &[VIEWERS_OF_1, VISITORS_OF_1],
+            changes("product-1", json!({ "status": "draft" })),
+        ),
+        row(
+            "a product takes the id of one that is gone as it becomes a draft",
+            "update products set id = 'product-1', status = 'draft' where id = 'product-2'",
+        )
+        .given("delete from products where id = 'product-1'")
+        .heard("product:updated", &[SELLER_1], changes("product-1", json!({ "id": "product-1", "status": "draft" })))
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_1, VIEWERS_OF_2, VISITORS_OF_1],
             changes("product-1", json!({ "status": "draft" })),
         ),
         row("a draft in somebody's cart gets another price", "update products set price = 25 where id = 'product-1'")

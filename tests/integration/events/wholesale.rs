@@ -309,7 +309,9 @@ fn wholesale_orders() -> Vec<Row> {
 fn wholesale_payments() -> Vec<Row> {
     const PARTIES: &[Group] = &[SELLER_3, BUYER_4];
     let paid = |amount: &str| {
-        json!({ "orderId": "wholesale-1", "sellerId": "seller-3", "buyerId": "buyer-4", "amount": amount })
+        json!({
+            "orderId": "wholesale-1", "sellerId": "seller-3", "buyerId": "buyer-4", "amount": amount,
+        })
     };
     let becomes = |name: &str, payment: &str, status: &str| {
         row(name, format!("update wholesale_payments set status = '{status}' where id = '{payment}'"))
