@@ -1,0 +1,113 @@
+// A typed client for rowcast: joins rooms, drops repeats, and asks for what it missed when it reconnects.
+
+import { io, type Socket } from 'socket.io-client'
+
+/** The events that this frontend uses, with their data; docs/frontend.md lists all. Money is a string. */
+export interface Events {
+  'product:updated': { productId: string; sellerId: string; changes: Record<string, unknown> }
+  'product:stock_changed': { productId: string; sellerId: string; oldStock: number | null; newStock: number | null }
+  'product:price_changed': { productId: string; sellerId: string; oldPrice: string; newPrice: string }
+  'order:updated': {
+    orderId: string
+    sellerId: string
+    buyerId: string | null
+    action: 'created' | 'fulfillment' | 'refund'
+    status: string
+    paymentStatus: string
+    fulfillmentStatus: string
+    total: string
+  }
+}
+
+export interface Envelope<Name extends keyof Events = keyof Events> {
+  type: Name
+  data: Events[Name]
+  /** When the row was written, by the database's clock. */
+  timestamp: string
+  userId?: string
+  metadata: { id: string; position: string; table: string; op: string; txid: string }
+}
+
+export type Ack = { success: true; room?: string; rooms?: string[]; position: string | null } | { success: false; error: string }
+
+export interface Resync {
+  reason: string
+  /** The rooms concerned; all of them where there are none here. */
+  rooms?: string[]
+}
+
+export interface Options {
+  url: string
+  userId?: string
+  /** Called when events were or may have been lost: load anew what the page shows. */
+  reload: (resync: Resync) => void
+  /** Called when the server lets nobody of ours into a room. */
+  refused: (room: string, error: string) => void
+}
+
+/** Repeats come soon after a reconnect, so a few thousand ids are enough. */
+const IDS_KEPT = 5000
+
+type Hear<Name extends keyof Events> = (event: Envelope<Name>) => void
+
+export class Rowcast {
+  readonly #socket: Socket
+  readonly #refused: Options['refused']
+  readonly #rooms = new Set<string>()
+  readonly #hearers = new Map<string, Set<Hear<never>>>()
+  readonly #seen = new Set<string>()
+  /** Of the last event, and of nothing else: see "Position and resume" in docs/frontend.md. */
+  #position: string | undefined
+
+  constructor({ url, userId, reload, refused }: Options) {
+    this.#refused = refused
+    this.#socket = io(url, {
+      // A function, so that each reconnect tells the present position.
+      auth: (send) => send({ userId, since: this.#position }),
+    })
+    this.#socket.on('connect', () => this.#rooms.forEach((room) => this.#enter(room)))
+    this.#socket.on('rowcast:resync', reload)
+    this.#socket.onAny((name: string, event: Envelope) => this.#receive(name, event))
+  }
+
+  /** Hears an event, each once; returns the function that stops it. */
+  on<Name extends keyof Events>(name: Name, hear: Hear<Name>): () => void {
+    const hearers = this.#hearers.get(name) ?? new Set()
+    this.#hearers.set(name, hearers.add(hear))
+    return () => void hearers.delete(hear)
+  }
+
+  /** Enters a room, now and after each reconnect. */
+  join(room: string): void {
+    this.#rooms.add(room)
+    if (this.#socket.connected) this.#enter(room)
+  }
+
+  leave(room: string): void {
+    if (this.#rooms.delete(room) && this.#socket.connected) this.#socket.emit('leave', { room })
+  }
+
+  close(): void {
+    this.#socket.disconnect()
+  }
+
+  #enter(room: string): void {
+    this.#socket.emit('join', { room, since: this.#position }, (answer: Ack) => {
+      if (!answer.success) this.#refused(room, answer.error)
+      else this.#position ??= answer.position ?? undefined
+    })
+  }
+
+  #receive(name: string, event: Envelope): void {
+    if (event.metadata === undefined) return // rowcast:resumed and rowcast:resync
+    const { id, position } = event.metadata
+    this.#position = position
+    if (this.#seen.has(id)) return
+    this.#seen.add(id)
+    for (const oldest of this.#seen) {
+      if (this.#seen.size <= IDS_KEPT) break
+      this.#seen.delete(oldest)
+    }
+    this.#hearers.get(name)?.forEach((hear) => hear(event as never))
+  }
+}
