@@ -26,6 +26,8 @@ const PRODUCTS: u32 = 12;
 /// What one frontend has heard, through as many connections as it took.
 #[derive(Default)]
 struct Heard {
+    /// The change before which nothing counts. A replay may reach back further than a client ever heard.
+    before: i64,
     /// The data of `product:stock_changed` by id, and how often each came.
     events: HashMap<String, (Value, u32)>,
     /// Events in the order of their first arrival: product, old and new stock.
@@ -42,8 +44,8 @@ struct Frontend {
 }
 
 impl Frontend {
-    fn start(address: watch::Receiver<SocketAddr>) -> Self {
-        let heard = Arc::new(std::sync::Mutex::new(Heard::default()));
+    fn start(address: watch::Receiver<SocketAddr>, before: i64) -> Self {
+        let heard = Arc::new(std::sync::Mutex::new(Heard { before, ..Heard::default() }));
         let task = tokio::spawn(listen(address, Arc::clone(&heard)));
         Self { heard, task }
     }
@@ -112,6 +114,10 @@ fn note(heard: &mut Heard, name: &str, event: &Value) {
         return;
     }
     let id = event["metadata"]["id"].as_str().unwrap().to_owned();
+    let change: i64 = id.split('-').next().unwrap().parse().unwrap();
+    if change <= heard.before {
+        return;
+    }
     let data = event["data"].clone();
     if let Some((known, times)) = heard.events.get_mut(&id) {
         assert_eq!(*known, data, "{id} came again as something else");
@@ -219,7 +225,7 @@ async fn a_service_that_is_killed_and_started_anew_under_load_loses_nothing() {
     let before = newest_change(&database).await;
     let mut process = Process::start(&database.url).await.ready().await;
     let (address, seen) = watch::channel(process.address);
-    let frontend = Frontend::start(seen);
+    let frontend = Frontend::start(seen, before);
     eventually("the frontend is connected", async || frontend.heard.lock().unwrap().connections == 1).await;
     let writers = Writers::start(&database.url, 4);
     for kill in [true, false, true] {
@@ -246,7 +252,7 @@ async fn a_postgres_that_is_restarted_under_load_loses_nothing() {
     let before = newest_change(&database).await;
     let service = Service::start(&database).await;
     let (_address, seen) = watch::channel(service.address);
-    let frontend = Frontend::start(seen);
+    let frontend = Frontend::start(seen, before);
     eventually("the frontend is connected", async || frontend.heard.lock().unwrap().connections == 1).await;
     let writers = Writers::start(&database.url, 4);
     for _ in 0..2 {
