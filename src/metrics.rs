@@ -53,7 +53,6 @@ pub struct Metrics {
     pub commit_to_emit_seconds: Histogram,
     pub log_bytes: IntGauge,
     pub log_oldest_seconds: IntGauge,
-    pub log_rows: IntGauge,
     doorbell_state: IntGaugeVec,
     pub doorbell_rings: IntCounter,
     pub capture_losses: IntCounter,
@@ -120,7 +119,6 @@ impl Metrics {
                 "rowcast_log_oldest_seconds",
                 "Age of the oldest row of the change log. Grows beyond the retention when cleaning does not keep up.",
             ),
-            log_rows: gauge(r, "rowcast_log_rows", "Rows in the change log, as the database estimates them."),
             doorbell_state: gauges(
                 r,
                 "rowcast_doorbell_state",
@@ -148,7 +146,7 @@ impl Metrics {
             rules_inactive: gauge(
                 r,
                 "rowcast_rules_inactive",
-                "Rules of the catalog that do nothing since the database lacks their table or column; rowcast check names them.",
+                "Rules of the catalog that do nothing since the database lacks their table or column: the log at the start names them.",
             ),
             cursor_saves: counter(r, "rowcast_cursor_saves_total", "How often the cursor was made durable."),
             ready: gauge(

@@ -5,8 +5,9 @@ use std::{fmt, str::FromStr};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, Serializer};
 
-/// The first byte of an encoded position; another one means another version of rowcast wrote it.
+/// The first byte of an encoded position. Up to the last, another one means that another version of rowcast wrote it.
 const VERSION: u8 = 1;
+const LAST_VERSION: u8 = 15;
 const LENGTH: usize = 1 + 8 + 4 + 8;
 
 /// A point in one database's history: every transaction below `xmin` had ended and been swept.
@@ -49,7 +50,8 @@ impl FromStr for Position {
         match bytes.first() {
             None => return Err(PositionError::Malformed),
             Some(&VERSION) => {}
-            Some(&other) => return Err(PositionError::Version(other)),
+            Some(&other @ 2..=LAST_VERSION) => return Err(PositionError::Version(other)),
+            Some(_) => return Err(PositionError::Malformed),
         }
         let bytes: [u8; LENGTH] = bytes.try_into().map_err(|_| PositionError::Malformed)?;
         let (system, database, xmin) = (&bytes[1..9], &bytes[9..13], &bytes[13..]);
@@ -83,7 +85,7 @@ mod tests {
         let mut bytes = URL_SAFE_NO_PAD.decode(POSITION.to_string()).unwrap();
         bytes[0] = 9;
         assert_eq!(URL_SAFE_NO_PAD.encode(&bytes).parse::<Position>(), Err(PositionError::Version(9)));
-        for garbage in ["", "AQ", "no position", "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+        for garbage in ["", "AQ", "nonsense", "no position", "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
             assert_eq!(garbage.parse::<Position>(), Err(PositionError::Malformed), "{garbage:?}");
         }
     }

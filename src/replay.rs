@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     capture::{CaptureError, History},
     catalog::{Catalog, Engine},
-    change::Tables,
+    change::{Op, Tables},
     event::Event,
     gateway::Replay,
     position::Position,
@@ -93,6 +93,9 @@ impl Replayer {
             self.bound_to = Some(Arc::clone(history.tables()));
         }
         while let Some(page) = history.next().await.map_err(ours)? {
+            if page.changes.iter().any(|change| change.op == Op::Truncate) {
+                return Ok(Err("a table was truncated".to_owned()));
+            }
             // A change that a rule fails on is in the dead letter since it was swept.
             let evaluated = self.engine.evaluate(&page).await.map_err(|error| error.to_string())?;
             if !evaluated.events.is_empty() && events.send(evaluated.events).await.is_err() {

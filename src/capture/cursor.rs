@@ -1,11 +1,14 @@
 //! The cursor: how far the log has been swept, in memory and in `rowcast.cursor`.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::{Client, Statement};
 
 use super::{CaptureError, snapshot::Snapshot};
-use crate::position::Position;
+use crate::{change::Change, position::Position};
 
 /// The cursor is saved at most this often, and not flushed to disk by its own commit: what a crash forgets of it is
 /// swept again, and those events carry the ids that they had.
@@ -25,6 +28,9 @@ const START_ANEW: &str = "
 update rowcast.cursor set system_identifier = (select system_identifier::text from pg_control_system()),
   snapshot = pg_current_snapshot(), target = null, page_id = null, horizon = pg_snapshot_xmin(pg_current_snapshot())
 returning snapshot::text";
+
+/// Whoever stands before a loss can't be told all that happened since.
+const FORGET_THE_PAST: &str = "update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())";
 
 const SAVE: &str = "
 update rowcast.cursor set snapshot = $1::text::pg_snapshot, target = $2::text::pg_snapshot, page_id = $3, loss = $4,
@@ -80,6 +86,10 @@ pub struct Cursor {
     generation: i64,
     saved_at: Instant,
     saved: bool,
+    /// Changes that the sink has taken since the cursor was saved last, by id and transaction.
+    taken: HashSet<(i64, u64)>,
+    /// Changes that the sink took in the session before this one, and that this one will meet again.
+    repeats: HashSet<(i64, u64)>,
 }
 
 /// What claiming the cursor found.
@@ -91,8 +101,11 @@ pub enum Claimed {
 }
 
 impl Cursor {
-    /// Loads the cursor for a new holder of the lease. `former` is what this process knew when it last held it: if
-    /// nobody else has since, it is further than what was saved.
+    /// Loads the cursor for a new holder of the lease.
+    ///
+    /// Only what was saved counts: after a crash Postgres may hand out transaction ids anew that a snapshot in memory
+    /// takes for ended, and never those below a snapshot that survived in the table. `former` is what this process knew
+    /// when it last held the lease; if nobody else has since, what the sink took then is not handed to it again.
     pub async fn claim(client: &Client, former: Option<Cursor>) -> Result<Claimed, CaptureError> {
         let row = client.query_typed_opt(LOAD, &[]).await?.ok_or(CaptureError::NoCursor)?;
         let (stored, actual): (String, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -114,6 +127,8 @@ impl Cursor {
             generation: claimed,
             saved_at: Instant::now(),
             saved: true,
+            taken: HashSet::new(),
+            repeats: HashSet::new(),
         };
         if stored != actual {
             let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
@@ -122,9 +137,8 @@ impl Cursor {
         }
         if let Some(former) = former.filter(|former| former.generation == generation && former.system == cursor.system)
         {
-            cursor.progress = former.progress;
-            cursor.loss = former.loss;
-            cursor.saved = false;
+            cursor.repeats = former.taken;
+            cursor.repeats.extend(former.repeats);
         }
         Ok(Claimed::Resumed(cursor))
     }
@@ -134,9 +148,15 @@ impl Cursor {
         Position { system: self.system, database: self.database, xmin: self.progress.swept.xmin }
     }
 
-    /// Notes that the sweep towards `target` has got past the change `id`.
-    pub fn reached(&mut self, target: &Snapshot, id: i64) {
-        self.progress.target = Some((target.clone(), id));
+    /// Whether the sink took this change before the session was interrupted.
+    pub fn is_repeat(&self, change: &Change) -> bool {
+        !self.repeats.is_empty() && self.repeats.contains(&(change.id, change.xid))
+    }
+
+    /// Notes that the sink has taken these, up to the change `last` of the sweep towards `target`.
+    pub fn took(&mut self, changes: impl IntoIterator<Item = (i64, u64)>, target: &Snapshot, last: i64) {
+        self.taken.extend(changes);
+        self.progress.target = Some((target.clone(), last));
         self.saved = false;
     }
 
@@ -146,6 +166,8 @@ impl Cursor {
         // A snapshot that moved over other tables' transactions alone is worth no write; a restart sweeps it again.
         self.saved &= !found_some;
         self.progress.swept = target;
+        // All that was taken before had been committed, so this sweep has met it.
+        self.repeats.clear();
     }
 
     /// What capture has lost since the last time that this was asked.
@@ -160,6 +182,12 @@ impl Cursor {
         }
         let turned = std::mem::replace(&mut self.uncounted, uncounted.is_some()) != uncounted.is_some();
         Ok(Losses { counted, uncounted, turned })
+    }
+
+    /// From now on no position that a client has is good for a replay.
+    pub async fn forget_the_past(&self, client: &Client) -> Result<(), CaptureError> {
+        client.execute_typed(FORGET_THE_PAST, &[]).await?;
+        Ok(())
     }
 
     /// Whether sweeps have found changes that the saved cursor doesn't know of.
@@ -189,6 +217,7 @@ impl Cursor {
         }
         self.saved = true;
         self.saved_at = Instant::now();
+        self.taken.clear();
         Ok(())
     }
 }

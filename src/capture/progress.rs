@@ -93,8 +93,9 @@ impl<'a, S: Sink> Listener<'a, S> {
                     continue 'pages;
                 }
                 found += changes.len();
+                let taken: Vec<_> = changes.iter().map(|change| (change.id, change.xid)).collect();
                 self.hand_on(changes).await?;
-                self.cursor.reached(&page.target, last);
+                self.cursor.took(taken, &page.target, last);
                 if stop.is_cancelled() {
                     return Ok(found);
                 }
@@ -111,10 +112,11 @@ impl<'a, S: Sink> Listener<'a, S> {
         Ok(found)
     }
 
-    async fn hand_on(&mut self, changes: Vec<Change>) -> Result<(), CaptureError> {
-        for change in &changes {
-            let table = change.table.to_string();
-            self.capture.metrics.changes_swept.with_label_values(&[&table, change.op.as_sql()]).inc();
+    async fn hand_on(&mut self, mut changes: Vec<Change>) -> Result<(), CaptureError> {
+        changes.retain(|change| !self.cursor.is_repeat(change));
+        for alike in changes.chunk_by(|a, b| a.op == b.op && a.table == b.table) {
+            let (table, op) = (alike[0].table.to_string(), alike[0].op.as_sql());
+            self.capture.metrics.changes_swept.with_label_values(&[&table, op]).inc_by(alike.len() as u64);
         }
         let position = self.cursor.position();
         let page = Page { changes, position, tables: Arc::clone(&self.tables) };
@@ -171,6 +173,7 @@ impl<'a, S: Sink> Listener<'a, S> {
             self.lost_at = Some(Instant::now());
             self.capture.metrics.capture_losses.inc_by(lost.unsigned_abs());
             tracing::error!(lost, "capture lost changes to spare the application's statements; Postgres' log says why");
+            self.cursor.forget_the_past(self.sweeper.connection()).await?;
             self.capture.sink.resync("changes were lost");
         }
         match (losses.uncounted, self.lost_at) {

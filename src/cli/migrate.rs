@@ -35,21 +35,21 @@ impl Migrate {
             if pending.is_empty() {
                 progress("nothing to do: the database is up to date");
             }
-            pending.iter().for_each(|migration| println!("{}", migration.up));
+            pending.iter().for_each(|migration| say!("{}", migration.up));
             return Ok(());
         }
         for migration in &pending {
             migrator.up(migration).await?;
-            println!("applied  {:04} {}", migration.version, migration.name);
+            say!("applied  {:04} {}", migration.version, migration.name);
         }
         if pending.is_empty() {
-            println!("up to date at {:04}", MIGRATIONS[MIGRATIONS.len() - 1].version);
+            say!("up to date at {:04}", MIGRATIONS[MIGRATIONS.len() - 1].version);
         }
         for (table, watched) in migrator.marketplace().await? {
             match watched {
-                Watched::Yes => println!("watched  {table}"),
-                Watched::No => println!("not watched  {table}; to watch it: rowcast watch {table}"),
-                Watched::Missing => println!("missing  {table}; once it is there: rowcast watch {table}"),
+                Watched::Yes => say!("watched  {table}"),
+                Watched::No => say!("not watched  {table}; to watch it: rowcast watch {table}"),
+                Watched::Missing => say!("missing  {table}; once it is there: rowcast watch {table}"),
             }
         }
         Ok(())
@@ -62,15 +62,15 @@ impl Migrate {
         let Some(migration) = newest else {
             // A version that this program doesn't know is refused here.
             migrator.pending().await?;
-            println!("nothing to undo: this database was never migrated");
+            say!("nothing to undo: this database was never migrated");
             return Ok(());
         };
         if self.dry_run {
-            println!("{}", migration.down);
+            say!("{}", migration.down);
             return Ok(());
         }
         migrator.down(migration).await?;
-        println!("undone   {:04} {}", migration.version, migration.name);
+        say!("undone   {:04} {}", migration.version, migration.name);
         Ok(())
     }
 }

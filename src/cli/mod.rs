@@ -1,5 +1,13 @@
 //! The command line: one file per command.
 
+/// Prints a line to standard output; whoever closed it wants no more.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($argument)*).ok();
+    }};
+}
+
 mod confirm;
 mod migrate;
 mod serve;

@@ -23,22 +23,22 @@ impl Uninstall {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
         let mut migrator = Migrator::connect(&url, progress).await?;
         let Some((tables, bytes)) = migrator.installed().await? else {
-            println!("nothing to take out: there is no rowcast in this database");
+            say!("nothing to take out: there is no rowcast in this database");
             return Ok(());
         };
-        println!("This takes out of the database:");
-        println!("  the triggers of {}", if tables.is_empty() { "no table".into() } else { tables.join(", ") });
-        println!("  the schema rowcast, with a change log of {:.1} MB", bytes as f64 / 1e6);
+        say!("This takes out of the database:");
+        say!("  the triggers of {}", if tables.is_empty() { "no table".into() } else { tables.join(", ") });
+        say!("  the schema rowcast, with a change log of {:.1} MB", bytes as f64 / 1e6);
         if !self.yes {
             confirm("Go ahead")?;
         }
         // Table by table, so that no two are locked at once; the schema goes last.
         for table in &tables {
             migrator.unwatch(table).await?;
-            println!("unwatched  {table}");
+            say!("unwatched  {table}");
         }
         migrator.down(&MIGRATIONS[0]).await?;
-        println!("dropped    schema rowcast");
+        say!("dropped    schema rowcast");
         Ok(())
     }
 }

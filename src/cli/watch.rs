@@ -21,7 +21,7 @@ pub struct Watch {
 impl Watch {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
         let done = Migrator::connect(&url, progress).await?.watch(&self.table, &self.exclude).await?;
-        println!("{done}  {}", self.table);
+        say!("{done}  {}", self.table);
         Ok(())
     }
 }
@@ -38,7 +38,7 @@ pub struct Unwatch {
 impl Unwatch {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
         let done = Migrator::connect(&url, progress).await?.unwatch(&self.table).await?;
-        println!("{done}  {}", self.table);
+        say!("{done}  {}", self.table);
         Ok(())
     }
 }

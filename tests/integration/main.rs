@@ -12,6 +12,7 @@ mod locks;
 mod migrations;
 mod pooler;
 mod restart;
+mod resume;
 mod retention;
 mod sweep;
 mod transactions;

@@ -19,6 +19,7 @@ const LIGHTHOUSE: &str = "lighthouse";
 /// service forget what it has looked up.
 const RESET: &str = "
     alter table products drop column if exists low_stock_threshold, drop column if exists cost;
+    alter table wholesale_orders drop column if exists tracking_number, drop column if exists shipping_carrier;
     set session_replication_role = replica;
     delete from trade_quotation_events; delete from trade_quotation_items; delete from trade_quotations;
     delete from wholesale_payments; delete from wholesale_orders; delete from wholesale_invitations;

@@ -208,6 +208,10 @@ fn payments_of_orders() -> Vec<Row> {
             .heard("wholesale:balance_paid", BOTH, paid("868.05")),
         Order { payment: "fully_paid", ..ORDER }
             .update("the day is noted when the paid balance was paid", "balance_paid_at = now()"),
+        ORDER.update("an order without a balance is paid", "payment_status = 'fully_paid'").given(format!(
+            "{}; update orders set payment_type = 'full', deposit_amount_cents = null, balance_due_cents = null",
+            ORDER.insert()
+        )),
         row(
             "a retail order is paid like a wholesale one",
             "update orders set payment_status = 'deposit_paid' where id = 'order-2'",
@@ -243,7 +247,12 @@ fn shipping_of_orders() -> Vec<Row> {
             BOTH,
             ORDER.updated(ORDER),
         ),
+        ORDER
+            .update("a wholesale order's tracking number is corrected", "tracking_number = 'T-2'")
+            .given(format!("{}; update orders set tracking_number = 'T-1' where id = 'order-9'", ORDER.insert()))
+            .heard("order:updated", BOTH, ORDER.updated(ORDER)),
         shipped.becomes("a shipped wholesale order is delivered", "delivered", BOTH),
+        Order { status: "fulfilled", ..ORDER }.becomes("a fulfilled wholesale order is delivered", "delivered", BOTH),
         guest.becomes("a wholesale order of nobody is shipped", "shipped", &[SELLER_1]),
         row("a wholesale order is inserted as shipped", shipped.insert())
             .heard("order:updated", BOTH, shipped.created())
@@ -251,6 +260,8 @@ fn shipping_of_orders() -> Vec<Row> {
             .heard("wholesale:order_shipped", &[BUYER_1], shipped.shipped(None)),
     ]
 }
+
+const TRACKED: &str = "alter table wholesale_orders add column tracking_number text, add column shipping_carrier text";
 
 /// `wholesale_orders`: wholesale-1 is what buyer-4 ordered from seller-3.
 fn wholesale_orders() -> Vec<Row> {
@@ -300,6 +311,21 @@ fn wholesale_orders() -> Vec<Row> {
             shipped("wholesale-1"),
         ),
         row(
+            "an order in wholesale_orders gets a tracking number, in a version that has one",
+            "update wholesale_orders set tracking_number = 'T-1', shipping_carrier = 'Overland' where id = 'wholesale-1'",
+        )
+        .given(TRACKED)
+        .heard(
+            "wholesale:order_shipped",
+            &[BUYER_4],
+            json!({ "orderId": "wholesale-1", "buyerId": "buyer-4", "trackingNumber": "T-1", "carrier": "Overland" }),
+        ),
+        row(
+            "the tracking number of an order in wholesale_orders is corrected",
+            "update wholesale_orders set tracking_number = 'T-2' where id = 'wholesale-1'",
+        )
+        .given(format!("{TRACKED}; update wholesale_orders set tracking_number = 'T-1'")),
+        row(
             "an order in wholesale_orders is touched",
             "update wholesale_orders set updated_at = now() where id = 'wholesale-1'",
         ),
@@ -322,6 +348,15 @@ fn wholesale_payments() -> Vec<Row> {
             PARTIES,
             paid("372.00"),
         ),
+        becomes("the payment of a deposit is paid, just after the order went to another buyer", "payment-1", "paid")
+            .given("update wholesale_orders set buyer_id = 'buyer-3'")
+            .heard(
+                "wholesale:deposit_paid",
+                &[SELLER_3, BUYER_3],
+                json!({
+                    "orderId": "wholesale-1", "sellerId": "seller-3", "buyerId": "buyer-3", "amount": "372.00",
+                }),
+            ),
         becomes("the payment of a balance is paid", "payment-2", "paid").heard(
             "wholesale:balance_paid",
             PARTIES,

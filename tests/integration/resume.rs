@@ -1,0 +1,136 @@
+//! A client that comes back gets what it missed, or is told in so many words that it can't.
+
+use std::{collections::HashSet, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    client::Client,
+    database::Database,
+    eventually,
+    service::{Service, url},
+};
+
+async fn seller(service: &Service, since: Option<&str>) -> Client {
+    Client::connect(&url(service.address), json!({ "userId": "seller-1", "since": since }))
+        .await
+        .expect("seller-1 connects")
+}
+
+/// The position of an event that the seller has heard, after which it went away.
+async fn heard_and_left(database: &Database, service: &Service) -> String {
+    let mut client = seller(service, None).await;
+    client.emit_with_ack("ping", Value::Null).await;
+    database.run("update products set stock = 50 where id = 'product-1'").await;
+    let event = client.event_named("product:stock_changed").await;
+    event["metadata"]["position"].as_str().unwrap().to_owned()
+}
+
+async fn told_to_load_anew(service: &Service, since: &str) -> String {
+    let mut client = seller(service, Some(since)).await;
+    client.event_named("rowcast:resync").await["reason"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_it_was_away_comes_in_order_then_a_word_that_this_was_all_then_what_is_new() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let since = heard_and_left(&database, &service).await;
+    for stock in 51..=60 {
+        database.run(&format!("update products set stock = {stock} where id = 'product-1'")).await;
+    }
+    database.run("update products set stock = 5 where seller_id = 'seller-2'").await;
+    let mut client = seller(&service, Some(&since)).await;
+    let events = client.events_until(|name, _| name == "rowcast:resumed").await;
+    let stocks: Vec<i64> = events
+        .iter()
+        .filter(|(name, _)| name == "product:stock_changed")
+        .map(|(_, event)| event["data"]["newStock"].as_i64().unwrap())
+        .filter(|stock| *stock > 50)
+        .collect();
+    assert_eq!(stocks, (51..=60).collect::<Vec<_>>());
+    assert!(events.iter().all(|(_, event)| event["data"]["sellerId"] != "seller-2"), "another seller's events");
+    database.run("update products set stock = 61 where id = 'product-1'").await;
+    assert_eq!(client.event_named("product:stock_changed").await["data"]["newStock"], 61);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_away_while_a_table_was_truncated_is_told_to_load_anew() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let since = heard_and_left(&database, &service).await;
+    database.run("truncate carts").await;
+    assert_eq!(told_to_load_anew(&service, &since).await, "a table was truncated");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_away_while_changes_were_lost_is_told_to_load_anew() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let since = heard_and_left(&database, &service).await;
+    database.run("alter table rowcast.change rename to elsewhere").await;
+    database.run("update products set stock = 1 where id = 'product-1'").await;
+    database.run("alter table rowcast.elsewhere rename to change").await;
+    eventually("the loss is noticed", async || service.metric("rowcast_capture_losses_total").await >= 1.0).await;
+    assert!(told_to_load_anew(&service, &since).await.contains("older than what the change log keeps"));
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_too_old_or_of_another_database_or_forged_is_answered_with_the_reason() {
+    let (database, other) = (Database::marketplace().await, Database::marketplace().await);
+    let (service, elsewhere) = (Service::start(&database).await, Service::start(&other).await);
+    let since = heard_and_left(&database, &service).await;
+    assert!(told_to_load_anew(&elsewhere, &since).await.contains("another database"));
+    assert!(told_to_load_anew(&service, "nonsense").await.contains("not a position"));
+    let mut ahead: rowcast::position::Position = since.parse().unwrap();
+    ahead.xmin += 1_000_000_000;
+    assert!(told_to_load_anew(&service, &ahead.to_string()).await.contains("ahead of this database"));
+    database.run("update rowcast.cursor set horizon = (pg_snapshot_xmax(pg_current_snapshot())::text::numeric + 1)::text::xid8").await;
+    assert!(told_to_load_anew(&service, &since).await.contains("older than what the change log keeps"));
+    service.stop().await;
+    elsewhere.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn our_connections_may_be_terminated_under_load_and_a_live_client_hears_everything_once() {
+    let database = Database::marketplace().await;
+    database.run("update products set stock = 0, seller_id = 'seller-1'").await;
+    let service = Service::start(&database).await;
+    let mut client = seller(&service, None).await;
+    client.emit_with_ack("ping", Value::Null).await;
+    let writer = database.connect().await;
+    let admin = database.connect().await;
+    let rounds = 300;
+    for round in 1..=rounds {
+        writer.execute("update products set stock = $1 where id = 'product-1'", &[&round]).await.unwrap();
+        if round % 60 == 0 {
+            admin
+                .execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity
+                     where datname = current_database() and application_name in ('rowcast sweep', 'rowcast doorbell')",
+                    &[],
+                )
+                .await
+                .unwrap();
+        }
+    }
+    let mut ids = HashSet::new();
+    let mut last = 0;
+    while last < i64::from(rounds) {
+        let (name, event) = client.next_event(Duration::from_secs(20)).await.expect("the next event");
+        assert_ne!(name, "rowcast:resync", "{event}");
+        if name != "product:stock_changed" {
+            continue;
+        }
+        let stock = event["data"]["newStock"].as_i64().unwrap();
+        assert!(ids.insert(event["metadata"]["id"].to_string()), "stock {stock} came twice");
+        if event["data"]["oldStock"] != 0 || last != 0 {
+            assert_eq!(event["data"]["oldStock"], last, "out of order or lost");
+        }
+        last = stock;
+    }
+    service.stop().await;
+}
