@@ -106,7 +106,7 @@ pub struct CatalogConfig {
     pub settings: BTreeMap<String, toml::Value>,
 }
 
-/// `[lookups]`: the connections for what rules look up, and for sign-in.
+/// `[lookups]`: the connections for what rules look up, and as many again for replays and sign-in.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LookupConfig {
@@ -114,11 +114,14 @@ pub struct LookupConfig {
     /// How long a lookup may wait for a connection.
     #[serde(with = "humantime_serde")]
     pub acquire_timeout: Duration,
+    /// How long Postgres may work on one lookup. The change that needs it then goes to the dead letter.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Duration,
 }
 
 impl Default for LookupConfig {
     fn default() -> Self {
-        Self { connections: 4, acquire_timeout: Duration::from_secs(5) }
+        Self { connections: 4, acquire_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(5) }
     }
 }
 

@@ -96,8 +96,8 @@ impl Metrics {
                 r,
                 "rowcast_sockets_cut_total",
                 "Connections that the server closed, by reason. slow: the client did not read fast enough and its send \
-                 buffer filled; it reconnects by itself and loads anew. drain: it had not closed when the drain's time \
-                 was over.",
+                 buffer filled; it reconnects by itself and resumes. resume: bringing it up to date failed. drain: it had \
+                 not closed when the drain's time was over. standby: another instance captures.",
                 &["reason"],
             ),
             client_messages: counters(

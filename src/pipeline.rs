@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use crate::{
     capture::{Sink, SinkError},
-    catalog::{Catalog, Engine, Evaluated, Failure},
+    catalog::{Catalog, Engine, Evaluated, Failure, Inactive},
     change::{Change, Op, Page, Row, Tables},
     gateway::{Gateway, Policy},
     identity::Identity,
@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a page may take, its lookups included.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// So many events go to the sockets' buffers without a pause.
+const EVENTS_AT_A_STRETCH: usize = 32;
 
 /// Rules that fail are bound anew no more often than this.
 const REBIND_INTERVAL: Duration = Duration::from_secs(2);
@@ -39,6 +42,8 @@ pub struct Pipeline {
     pool: PgPool,
     /// When the rules were last bound to the tables.
     bound_at: Instant,
+    /// The rules that were inactive then.
+    inactive: Option<Vec<Inactive>>,
 }
 
 impl Sink for Pipeline {
@@ -52,7 +57,11 @@ impl Sink for Pipeline {
         for failure in &evaluated.failures {
             self.bury(&page, failure).await?;
         }
-        for event in &evaluated.events {
+        for (number, event) in evaluated.events.iter().enumerate() {
+            if number % EVENTS_AT_A_STRETCH == 0 {
+                // The sockets' writers get a turn, so that a client that reads isn't taken for one that doesn't.
+                tokio::task::yield_now().await;
+            }
             self.gateway.deliver(event);
             let latency = (Utc::now() - event.at).to_std().unwrap_or_default();
             self.metrics.commit_to_emit_seconds.observe(latency.as_secs_f64());
@@ -72,6 +81,10 @@ impl Sink for Pipeline {
         self.bind(tables).await;
     }
 
+    fn standing_by(&mut self, standing_by: bool) {
+        self.gateway.stand_by(standing_by);
+    }
+
     fn resync(&mut self, reason: &str) {
         self.gateway.resync(reason);
     }
@@ -80,7 +93,7 @@ impl Sink for Pipeline {
 impl Pipeline {
     /// No rule is live until capture has told of the tables.
     pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, pool: PgPool) -> Self {
-        Self { engine, gateway, metrics, pool, bound_at: Instant::now() }
+        Self { engine, gateway, metrics, pool, bound_at: Instant::now(), inactive: None }
     }
 
     async fn evaluate(&mut self, page: &Page) -> Result<Evaluated, SinkError> {
@@ -93,27 +106,41 @@ impl Pipeline {
     async fn bind(&mut self, tables: &Tables) {
         let inactive = self.engine.bind(tables).await;
         self.bound_at = Instant::now();
+        if self.inactive.as_ref() == Some(&inactive) {
+            return;
+        }
         self.metrics.rules_inactive.set(inactive.len() as i64);
         for rule in &inactive {
             tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
         }
         let tables = tables.iter().count();
         tracing::info!(tables, inactive = inactive.len(), "rules are bound to the watched tables");
+        self.inactive = Some(inactive);
     }
 
     /// Keeps a change that a rule failed on, with the reason; the other rules and changes go on.
     async fn bury(&self, page: &Page, failure: &Failure) -> Result<(), SinkError> {
         let Some(change) = page.changes.iter().find(|change| change.id == failure.change_id) else { return Ok(()) };
-        tracing::warn!(change = change.id, table = %change.table, rule = %failure.rule, error = %failure.error, "a rule failed on a change; see rowcast.dead_letter");
+        // The error may hold values of the row: they belong in the table, not in a log.
+        tracing::warn!(change = change.id, table = %change.table, rule = %failure.rule, "a rule failed on a change; see rowcast.dead_letter");
         self.metrics.dead_letters.inc();
-        sqlx::query(DEAD_LETTER)
-            .bind(change.id)
-            .bind(&*failure.rule)
-            .bind(&failure.error)
-            .bind(sqlx::types::Json(letter(change)))
-            .execute(&self.pool)
-            .await
-            .map_err(|error| SinkError(format!("rowcast.dead_letter can't be written: {error}")))?;
+        for letter in [letter(change), json!({ "id": change.id, "table": change.table.to_string() })] {
+            let written = sqlx::query(DEAD_LETTER)
+                .bind(change.id)
+                .bind(&*failure.rule)
+                .bind(&failure.error)
+                .bind(sqlx::types::Json(letter))
+                .execute(&self.pool)
+                .await;
+            match written {
+                Ok(_) => return Ok(()),
+                // Such as text that jsonb can't hold; then its id has to do.
+                Err(error) if error.as_database_error().is_some() => {
+                    tracing::error!(change = change.id, rule = %failure.rule, %error, "a dead letter was refused");
+                }
+                Err(error) => return Err(SinkError(format!("rowcast.dead_letter can't be written: {error}"))),
+            }
+        }
         Ok(())
     }
 }

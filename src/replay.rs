@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     capture::{CaptureError, History},
-    catalog::{Catalog, Engine},
+    catalog::{Catalog, Engine, Unavailable},
     change::{Op, Tables},
     event::Event,
     gateway::Replay,
@@ -21,6 +21,8 @@ use crate::{
 /// How many clients are brought up to date at once; each costs a connection to the database. Others wait their turn.
 const AT_ONCE: usize = 4;
 
+/// Beyond so many changes a client loads faster than it is told.
+const MOST_CHANGES: usize = 200_000;
 /// The pause after a failure of the database.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -92,15 +94,28 @@ impl Replayer {
             self.engine.bind(history.tables()).await;
             self.bound_to = Some(Arc::clone(history.tables()));
         }
+        let (mut changes, mut bound_anew) = (0, false);
         while let Some(page) = history.next().await.map_err(ours)? {
             if page.changes.iter().any(|change| change.op == Op::Truncate) {
                 return Ok(Err("a table was truncated".to_owned()));
             }
-            // A change that a rule fails on is in the dead letter since it was swept.
-            let evaluated = self.engine.evaluate(&page).await.map_err(|error| error.to_string())?;
-            if !evaluated.events.is_empty() && events.send(evaluated.events).await.is_err() {
-                break;
+            changes += page.changes.len();
+            if changes > MOST_CHANGES {
+                return Ok(Err("more happened since than is told one by one".to_owned()));
             }
+            let unavailable = |error: Unavailable| error.to_string();
+            let mut evaluated = self.engine.evaluate(&page).await.map_err(unavailable)?;
+            if !evaluated.failures.is_empty() && !bound_anew {
+                // The table of a lookup may have gone. What fails all the same is in the dead letter since it was swept.
+                self.engine.bind(history.tables()).await;
+                bound_anew = true;
+                evaluated = self.engine.evaluate(&page).await.map_err(unavailable)?;
+            }
+            if !evaluated.events.is_empty() && events.send(evaluated.events).await.is_err() {
+                return Ok(Err("the client has gone".to_owned()));
+            }
+            // The live events go before.
+            tokio::task::yield_now().await;
         }
         Ok(history.finish().await.map_err(ours)?.map_err(|unknown| unknown.to_string()))
     }

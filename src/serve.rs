@@ -2,14 +2,14 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     capture::Capture,
     catalog::{Catalog, Engine},
-    config::{Config, DatabaseUrl},
+    config::{Config, DatabaseUrl, LookupConfig},
     error::Error,
     gateway::{Gateway, Insecure},
     http::{self, Http},
@@ -57,6 +57,21 @@ pub async fn bind(address: SocketAddr, auth: Auth) -> Result<TcpListener, Error>
     })
 }
 
+/// A pool whose statements end when they take too long, in the server too.
+async fn connect(config: &LookupConfig, url: &DatabaseUrl, purpose: &str) -> Result<PgPool, Error> {
+    let limit = format!("set statement_timeout = {}", config.statement_timeout.as_millis());
+    let pool = PgPoolOptions::new()
+        .max_connections(config.connections)
+        .acquire_timeout(config.acquire_timeout)
+        .after_connect(move |connection, _| {
+            let limit = limit.clone();
+            Box::pin(async move { sqlx::raw_sql(AssertSqlSafe(limit)).execute(connection).await.map(drop) })
+        })
+        .connect_with(url.for_pool()?.application_name(&format!("rowcast {purpose}")))
+        .await?;
+    Ok(pool)
+}
+
 /// Runs until `shutdown` resolves, then drains: accept nothing more, stop capturing, close the sockets, end.
 ///
 /// Two tasks, both awaited here: capture and the HTTP server. If either ends before it was told to, so does the service.
@@ -67,18 +82,16 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let pool = PgPoolOptions::new()
-        .max_connections(config.lookups.connections)
-        .acquire_timeout(config.lookups.acquire_timeout)
-        .connect_with(url.for_pool()?.application_name("rowcast lookups"))
-        .await?;
+    // The live events' lookups wait for nobody: replays, sign-in and the demo page have connections of their own.
+    let pool = connect(&config.lookups, &url, "lookups").await?;
+    let aside = connect(&config.lookups, &url, "aside").await?;
     migrate::require_current(&pool).await?;
 
     let metrics = Arc::new(Metrics::new());
     let catalog = Arc::new(catalog);
-    let sign_in = Arc::new(Insecure::new(pool.clone()));
+    let sign_in = Arc::new(Insecure::new(aside.clone()));
     tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
-    let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), pool.clone()));
+    let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), aside.clone()));
     let (gateway, socket_io) = Gateway::new(config.gateway.clone(), catalog.clone(), sign_in, replays, metrics.clone());
     let (readiness, readiness_seen) = watch::channel(Readiness::not_ready("starting"));
     let router = http::router(Http {
@@ -87,7 +100,7 @@ pub async fn run(
         allowed_origins: config.gateway.allowed_origins.clone(),
         metrics: metrics.clone(),
         readiness: readiness_seen,
-        demo: Some(pool.clone()),
+        demo: Some(aside.clone()),
     });
 
     let address = listener.local_addr().map_err(|error| Error::Address(error.to_string()))?;
@@ -123,6 +136,7 @@ pub async fn run(
             server.await.ok();
         }
         pool.close().await;
+        aside.close().await;
     };
     // Capture gives up after five seconds and the gateway after its own time, so this is for what nobody thought of.
     if tokio::time::timeout(config.drain_timeout + Duration::from_secs(10), drain).await.is_err() {

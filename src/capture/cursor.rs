@@ -96,6 +96,8 @@ pub struct Cursor {
 pub enum Claimed {
     /// Go on from where the last holder was.
     Resumed(Cursor),
+    /// The same, though since this process last held the lease another one did.
+    Interrupted(Cursor),
     /// The log belongs to another cluster, such as the one that a dump came from: its snapshots mean nothing here.
     StartedAnew(Cursor),
 }
@@ -135,8 +137,10 @@ impl Cursor {
             cursor.progress = Progress { swept: parse(&snapshot)?, target: None };
             return Ok(Claimed::StartedAnew(cursor));
         }
-        if let Some(former) = former.filter(|former| former.generation == generation && former.system == cursor.system)
-        {
+        if let Some(former) = former {
+            if former.generation != generation || former.system != cursor.system {
+                return Ok(Claimed::Interrupted(cursor));
+            }
             cursor.repeats = former.taken;
             cursor.repeats.extend(former.repeats);
         }

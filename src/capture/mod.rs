@@ -58,6 +58,9 @@ pub trait Sink: Send {
     /// The watched tables are now these.
     fn tables(&mut self, tables: &Arc<Tables>) -> impl Future<Output = ()> + Send;
 
+    /// Another instance captures now, or (false) this one does.
+    fn standing_by(&mut self, standing_by: bool);
+
     /// Changes were lost, or can't be told apart any more: whoever listens must load anew.
     fn resync(&mut self, reason: &str);
 }
@@ -173,6 +176,7 @@ impl<S: Sink> Capture<S> {
         }
         while let Err(holder) = lease::take(bell.connection(), pooled).await? {
             self.metrics.standby.set(1);
+            self.sink.standing_by(true);
             if self.not_ready(format!("standing by: the lease is held by {holder}")) {
                 tracing::info!(%holder, "standing by");
             }
@@ -186,6 +190,11 @@ impl<S: Sink> Capture<S> {
         let tables = Arc::new(tables::read(&connection).await?);
         let cursor = match Cursor::claim(&connection, former.take()).await? {
             Claimed::Resumed(cursor) => cursor,
+            Claimed::Interrupted(cursor) => {
+                // What the other one told its clients, ours have not heard.
+                self.sink.resync("another instance was at work meanwhile");
+                cursor
+            }
             Claimed::StartedAnew(cursor) => {
                 let reason = "the change log was restored from another database";
                 tracing::warn!(reason, "starting anew");
@@ -195,6 +204,7 @@ impl<S: Sink> Capture<S> {
         };
         self.sink.tables(&tables).await;
         self.sink.swept(cursor.position());
+        self.sink.standing_by(false);
         let sweeper = Sweeper::new(connection, pooled).await?;
         tracing::info!("capturing");
         let cursor = former.insert(cursor);

@@ -20,6 +20,8 @@ use crate::{
 };
 
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The sink is told of the tables this often though they are the same: what its rules look up may have changed.
+const TELL_TABLES_INTERVAL: Duration = Duration::from_secs(30);
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 /// After a loss the service is not ready for this long, so that a probe sees it.
@@ -35,6 +37,7 @@ pub struct Listener<'a, S> {
     statistics_at: Instant,
     retention_at: Instant,
     lost_at: Option<Instant>,
+    tables_told_at: Instant,
 }
 
 impl<'a, S: Sink> Listener<'a, S> {
@@ -57,6 +60,7 @@ impl<'a, S: Sink> Listener<'a, S> {
             statistics_at: now,
             retention_at: now + RETENTION_INTERVAL,
             lost_at: None,
+            tables_told_at: now,
         })
     }
 
@@ -158,8 +162,12 @@ impl<'a, S: Sink> Listener<'a, S> {
 
     async fn look_for_altered_tables(&mut self) -> Result<(), CaptureError> {
         let tables = tables::read(self.sweeper.connection()).await?;
-        if tables != *self.tables {
+        let altered = tables != *self.tables;
+        if altered {
             self.tables = Arc::new(tables);
+        }
+        if altered || self.tables_told_at.elapsed() > TELL_TABLES_INTERVAL {
+            self.tables_told_at = Instant::now();
             self.capture.sink.tables(&self.tables).await;
         }
         Ok(())

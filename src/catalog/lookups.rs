@@ -191,12 +191,13 @@ fn wrapped(lookup: &Lookup) -> String {
     )
 }
 
-/// Whether trying again may help: the connection is gone, the server is starting, stopping, full or too slow.
+/// Whether trying again may help: the connection is gone, the server is starting, stopping or full.
 fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default();
-            ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+            // A lookup that is cancelled for taking too long would take as long again.
+            code != "57014" && ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
         }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => false,
         _ => true,

@@ -32,6 +32,10 @@ impl Admission {
         if !request.uri().path().starts_with("/socket.io") {
             return next.run(request).await;
         }
+        if admission.gateway.is_standing_by() {
+            let error = "this instance stands by; another one serves";
+            return (StatusCode::SERVICE_UNAVAILABLE, error).into_response();
+        }
         if !admission.is_welcome(request.headers()) {
             let error = "this page's origin may not connect; add it to allowed_origins in [gateway]";
             return (StatusCode::FORBIDDEN, error).into_response();

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -145,6 +145,8 @@ pub struct Peer {
     id: u64,
     end: CancellationToken,
     carries: Arc<OnceLock<Sid>>,
+    /// Set under the lock of `connections` when the connection has ended, after which it carries nothing any more.
+    closed: Arc<AtomicBool>,
     // Weak: requests keep their Peer for as long as the socket lives.
     connections: Weak<Connections>,
 }
@@ -156,8 +158,13 @@ impl Peer {
         let mut inner = connections.lock();
         // The first stays: a second WebSocket for one socket is refused.
         let hash_map::Entry::Vacant(vacant) = inner.carriers.entry(sid) else { return };
-        if self.carries.set(sid).is_ok() {
-            vacant.insert(Carrier { connection: self.id, end: self.end.clone() });
+        if self.closed.load(Ordering::SeqCst) || self.carries.set(sid).is_err() {
+            return;
+        }
+        vacant.insert(Carrier { connection: self.id, end: self.end.clone() });
+        // It may have been cut while it changed over to this connection.
+        if inner.cut.contains(&sid) {
+            self.end.cancel();
         }
     }
 }
@@ -179,6 +186,7 @@ impl Connection {
                 id: connections.last_id.fetch_add(1, Ordering::Relaxed) + 1,
                 end,
                 carries: Arc::default(),
+                closed: Arc::default(),
                 connections: Arc::downgrade(connections),
             },
         }
@@ -200,8 +208,10 @@ impl Drop for Connection {
             // kernel would keep that data for it.
             SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO)).ok();
         }
-        let (Some(sid), Some(connections)) = (self.peer.carries.get(), self.peer.connections.upgrade()) else { return };
+        let Some(connections) = self.peer.connections.upgrade() else { return };
         let mut inner = connections.lock();
+        self.peer.closed.store(true, Ordering::SeqCst);
+        let Some(sid) = self.peer.carries.get() else { return };
         if inner.carriers.get(sid).is_some_and(|carrier| carrier.connection == self.peer.id) {
             inner.carriers.remove(sid);
         }

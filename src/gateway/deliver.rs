@@ -24,7 +24,9 @@ impl Gateway {
     /// Tells every client to load anew what it shows.
     pub fn resync(&self, reason: &str) {
         for client in self.shared.rooms.everyone() {
-            self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[] });
+            if !client.session.hold.reload(reason) {
+                self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[] });
+            }
         }
     }
 }
@@ -73,7 +75,7 @@ impl Shared {
     }
 
     /// True if it is in the client's buffer.
-    fn send<T: Serialize + ?Sized>(&self, client: &Client, name: &str, payload: &T) -> bool {
+    pub(super) fn send<T: Serialize + ?Sized>(&self, client: &Client, name: &str, payload: &T) -> bool {
         match client.socket.emit(name, payload) {
             Ok(()) => true,
             Err(SendError::Socket(SocketError::InternalChannelFull)) => {

@@ -7,14 +7,16 @@ use std::{
 
 use serde_json::value::RawValue;
 
+use crate::{position::Position, room::Room};
+
 /// Live events that may wait for one client; beyond either limit it has to load anew.
 const MAX_EVENTS: usize = 4096;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
-/// One client's live events, held back while at least one replay to it is under way.
+/// One client's live events, held back while it is brought up to date.
 ///
-/// Invariant: a room that is joined with a position is entered after the hold began, and the hold ends only when its
-/// queue is empty; so nothing live overtakes what was missed, and nothing falls between the two.
+/// Invariant: a room that is joined with a position is entered after the hold began, and the hold ends only when no
+/// replay and no event waits; so nothing live overtakes what was missed, and nothing falls between the two.
 #[derive(Debug, Default)]
 pub(super) struct Hold {
     state: Mutex<State>,
@@ -22,12 +24,33 @@ pub(super) struct Hold {
 
 #[derive(Debug, Default)]
 struct State {
-    replays: usize,
+    held: bool,
+    /// What is to be replayed next. One replay serves all that was asked for while another ran.
+    missed: Option<Missed>,
     queue: VecDeque<Held>,
     bytes: usize,
     /// Ids that were replayed: held events among them are repeats.
     replayed: HashSet<String>,
-    overflowed: bool,
+    /// Why the client has to load anew, whatever it is told before.
+    reload: Option<String>,
+}
+
+/// Rooms that a client enters, and the position that it says it has heard up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Missed {
+    pub rooms: Vec<Room>,
+    pub since: Position,
+}
+
+impl Missed {
+    /// Both, from the earlier of the two positions on.
+    fn merge(&mut self, other: Self) {
+        let same_history = (self.since.system, self.since.database) == (other.since.system, other.since.database);
+        // Positions of two databases have no order: what is before every history is known to nobody.
+        self.since.xmin = if same_history { self.since.xmin.min(other.since.xmin) } else { 0 };
+        let fresh: Vec<_> = other.rooms.into_iter().filter(|room| !self.rooms.contains(room)).collect();
+        self.rooms.extend(fresh);
+    }
 }
 
 /// A live event, encoded for this client's audience.
@@ -38,44 +61,55 @@ pub(super) struct Held {
     pub envelope: Arc<RawValue>,
 }
 
-/// What is next when a replay has ended.
+/// What is next for a client that is brought up to date.
+#[derive(Debug)]
 pub(super) enum Next {
-    /// Send this, and ask again.
+    Replay(Missed),
+    /// Tell it to load anew, for this reason.
+    Reload(String),
     Event(Held),
-    /// Too much happened meanwhile: the client has to load anew. Ask again.
-    Overflowed,
-    /// The hold has ended, or goes on for another replay.
+    /// The hold has ended.
     Done,
 }
 
 impl Hold {
-    /// From now on live events wait.
-    pub fn begin(&self) {
-        self.state().replays += 1;
-    }
-
-    /// Undoes a [`Hold::begin`] whose room was not entered.
-    pub fn cancel(&self) {
+    /// From now on live events wait until this is replayed. True if nobody is at it yet: then the caller has to see
+    /// [`Hold::next`] through to its end.
+    pub fn begin(&self, missed: Missed) -> bool {
         let mut state = self.state();
-        state.replays -= 1;
-        debug_assert!(state.replays > 0 || state.queue.is_empty(), "only rooms that were entered are heard");
+        match &mut state.missed {
+            Some(waiting) => waiting.merge(missed),
+            none => *none = Some(missed),
+        }
+        !std::mem::replace(&mut state.held, true)
     }
 
     /// Takes a live event if it has to wait; false if it is to be sent at once.
     pub fn keep(&self, held: impl FnOnce() -> Held) -> bool {
         let mut state = self.state();
-        if state.replays == 0 {
+        if !state.held {
             return false;
+        }
+        if state.reload.is_some() {
+            return true;
         }
         let held = held();
         state.bytes += held.envelope.get().len();
-        if state.overflowed || state.queue.len() == MAX_EVENTS || state.bytes > MAX_BYTES {
-            state.overflowed = true;
-            state.queue = VecDeque::new();
+        if state.queue.len() == MAX_EVENTS || state.bytes > MAX_BYTES {
+            state.reload("too much happened while you were brought up to date");
         } else {
             state.queue.push_back(held);
         }
         true
+    }
+
+    /// Has a client that is brought up to date load anew instead; false if none of it is held back.
+    pub fn reload(&self, reason: &str) -> bool {
+        let mut state = self.state();
+        if state.held {
+            state.reload(reason);
+        }
+        state.held
     }
 
     /// Notes that an event was replayed.
@@ -83,16 +117,14 @@ impl Hold {
         self.state().replayed.insert(id.to_owned());
     }
 
-    /// To be asked at the end of a replay until it says that it is done.
+    /// To be asked until it says that it is done.
     pub fn next(&self) -> Next {
         let mut state = self.state();
-        if state.replays > 1 {
-            state.replays -= 1;
-            return Next::Done;
+        if let Some(missed) = state.missed.take() {
+            return Next::Replay(missed);
         }
-        if std::mem::take(&mut state.overflowed) {
-            state.bytes = 0;
-            return Next::Overflowed;
+        if let Some(reason) = state.reload.take() {
+            return Next::Reload(reason);
         }
         while let Some(held) = state.queue.pop_front() {
             state.bytes -= held.envelope.get().len();
@@ -109,6 +141,14 @@ impl Hold {
     }
 }
 
+impl State {
+    fn reload(&mut self, reason: &str) {
+        self.reload = Some(reason.to_owned());
+        self.queue = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,13 +157,18 @@ mod tests {
         Held { id: id.into(), kind: "a:b".into(), envelope: Arc::from(RawValue::from_string("1".into()).unwrap()) }
     }
 
+    fn missed(room: &str, xmin: u64) -> Missed {
+        Missed { rooms: vec![Room::new(room).unwrap()], since: Position { system: 1, database: 2, xmin } }
+    }
+
     fn rest(hold: &Hold) -> Vec<String> {
-        let mut ids = Vec::new();
+        let mut told = Vec::new();
         loop {
             match hold.next() {
-                Next::Event(held) => ids.push(held.id),
-                Next::Overflowed => ids.push("overflowed".into()),
-                Next::Done => return ids,
+                Next::Replay(missed) => told.push(format!("replay {}", missed.since.xmin)),
+                Next::Reload(reason) => told.push(reason),
+                Next::Event(held) => told.push(held.id),
+                Next::Done => return told,
             }
         }
     }
@@ -132,17 +177,18 @@ mod tests {
     fn live_events_wait_for_the_replay_and_repeats_of_it_are_left_out() {
         let hold = Hold::default();
         assert!(!hold.keep(|| event("before")));
-        hold.begin();
+        assert!(hold.begin(missed("a", 7)));
         assert!(hold.keep(|| event("1")) && hold.keep(|| event("2")));
         hold.replayed("1");
-        assert_eq!(rest(&hold), ["2"]);
+        assert_eq!(rest(&hold), ["replay 7", "2"]);
         assert!(!hold.keep(|| event("after")));
     }
 
     #[test]
     fn events_that_come_while_the_queue_is_sent_wait_behind_it() {
         let hold = Hold::default();
-        hold.begin();
+        hold.begin(missed("a", 7));
+        assert!(matches!(hold.next(), Next::Replay(_)));
         hold.keep(|| event("1"));
         assert!(matches!(hold.next(), Next::Event(held) if held.id == "1"));
         assert!(hold.keep(|| event("2")));
@@ -150,25 +196,46 @@ mod tests {
     }
 
     #[test]
-    fn with_two_replays_under_way_the_hold_ends_with_the_second() {
+    fn what_is_asked_for_during_a_replay_is_one_replay_from_the_earliest_position() {
         let hold = Hold::default();
-        hold.begin();
-        hold.begin();
+        assert!(hold.begin(missed("a", 9)));
+        assert!(matches!(hold.next(), Next::Replay(first) if first == missed("a", 9)));
+        for (room, xmin) in [("b", 8), ("c", 7), ("b", 9)] {
+            assert!(!hold.begin(missed(room, xmin)), "somebody is at it");
+        }
         hold.keep(|| event("1"));
-        assert_eq!(rest(&hold), [""; 0]);
-        assert!(hold.keep(|| event("2")));
-        assert_eq!(rest(&hold), ["1", "2"]);
+        let Next::Replay(both) = hold.next() else { panic!("a replay waits") };
+        assert_eq!((both.since.xmin, both.rooms.len()), (7, 2));
+        assert_eq!(rest(&hold), ["1"]);
+    }
+
+    #[test]
+    fn positions_of_two_databases_are_before_every_history() {
+        let mut both = missed("a", 9);
+        both.merge(Missed { since: Position { system: 5, database: 2, xmin: 100 }, ..missed("b", 1) });
+        assert_eq!(both.since.xmin, 0);
     }
 
     #[test]
     fn a_client_for_whom_too_much_waits_is_told_to_load_anew_and_hears_what_comes_then() {
         let hold = Hold::default();
-        hold.begin();
+        hold.begin(missed("a", 7));
+        assert!(matches!(hold.next(), Next::Replay(_)));
         for id in 0..=MAX_EVENTS {
             assert!(hold.keep(|| event(&id.to_string())));
         }
-        assert!(matches!(hold.next(), Next::Overflowed));
+        assert!(matches!(hold.next(), Next::Reload(reason) if reason.starts_with("too much")));
         assert!(hold.keep(|| event("later")));
         assert_eq!(rest(&hold), ["later"]);
+    }
+
+    #[test]
+    fn a_word_to_load_anew_takes_the_place_of_what_waited() {
+        let hold = Hold::default();
+        assert!(!hold.reload("nobody is held"));
+        hold.begin(missed("a", 7));
+        hold.keep(|| event("1"));
+        assert!(hold.reload("a table was truncated"));
+        assert_eq!(rest(&hold), ["replay 7", "a table was truncated"]);
     }
 }

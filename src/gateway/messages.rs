@@ -15,7 +15,7 @@ use socketioxide::{
 
 use super::{
     Shared,
-    resume::Missed,
+    hold::Missed,
     session::{Session, since},
     sign_in::kind,
 };
@@ -51,15 +51,9 @@ struct Done {
     position: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
+    /// The client asked for what it missed, and somebody has to tell it.
     #[serde(skip)]
-    since: Option<String>,
-}
-
-impl Done {
-    fn missed(self) -> Option<Missed> {
-        let rooms = if self.rooms.is_empty() { self.room.into_iter().collect() } else { self.rooms };
-        self.since.map(|since| Missed { rooms, since })
-    }
+    missed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,8 +62,8 @@ struct Refused {
     error: String,
 }
 
-/// Does what the message asks for, and acknowledges it. Returns what the client may have missed.
-pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incoming, ack: AckSender) -> Option<Missed> {
+/// Does what the message asks for, and acknowledges it. True if the client has to be brought up to date.
+pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incoming, ack: AckSender) -> bool {
     let (kind, outcome) = match parse(text, shared.max_message_bytes) {
         Ok((name, payload)) => (metric_label(&name), act(shared, session, &name, &payload)),
         Err(error) => ("other", Err(error)),
@@ -77,8 +71,8 @@ pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incomin
     let result = if outcome.is_ok() { "ok" } else { "refused" };
     shared.metrics.client_messages.with_label_values(&[kind, result]).inc();
     let (sent, missed) = match outcome {
-        Ok(done) => (ack.send(&done), done.missed()),
-        Err(error) => (ack.send(&Refused { success: false, error }), None),
+        Ok(done) => (ack.send(&done), done.missed),
+        Err(error) => (ack.send(&Refused { success: false, error }), false),
     };
     if let Err(SendError::Socket(SocketError::InternalChannelFull)) = sent {
         shared.cut(session, "slow");
@@ -144,7 +138,8 @@ fn room(payload: &Value) -> Result<Room, String> {
 }
 
 fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -> Result<Done, String> {
-    let since = since(payload, "since")?;
+    let since = since(payload, "since")?.map(str::parse::<Position>).transpose();
+    let since = since.map_err(|error| format!("since: {error}"))?;
     // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
     if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&session.identity, room)) {
         return Err(format!("there is no room {:?} that you may join", denied.as_str()));
@@ -152,16 +147,14 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     if rooms.is_empty() {
         return Err("there is no room of that kind that you may join".to_owned());
     }
-    if since.is_some() {
-        session.hold.begin();
-    }
-    if let Err(error) = shared.rooms.join(&session.member, &rooms, shared.max_rooms) {
-        if since.is_some() {
-            session.hold.cancel();
+    let mut missed = false;
+    let begin = || {
+        if let Some(since) = since {
+            missed = session.hold.begin(Missed { rooms: rooms.clone(), since });
         }
-        return Err(error.to_string());
-    }
-    Ok(Done { since, ..done(shared, rooms) })
+    };
+    shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;
+    Ok(Done { missed, ..done(shared, rooms) })
 }
 
 fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {

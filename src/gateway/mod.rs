@@ -30,7 +30,10 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -71,6 +74,8 @@ struct Shared {
     connections: Arc<Connections>,
     /// Every change below it has been delivered; `None` until the first sweep.
     position: Mutex<Option<Position>>,
+    /// Another instance captures: whoever connected here would hear nothing.
+    standing_by: AtomicBool,
 }
 
 impl Gateway {
@@ -104,6 +109,7 @@ impl Gateway {
             rooms: Rooms::default(),
             connections: Arc::default(),
             position: Mutex::new(None),
+            standing_by: AtomicBool::new(false),
         });
         session::register(&io, &shared);
         (Self { shared, io }, layer)
@@ -117,6 +123,19 @@ impl Gateway {
     /// From now on acknowledgements name this position: every change below it has been delivered.
     pub fn set_position(&self, position: Position) {
         *self.shared.position.lock().expect("no panic under the lock") = Some(position);
+    }
+
+    /// While another instance captures, clients are turned away, so that they come to that one.
+    pub fn stand_by(&self, standing_by: bool) {
+        let changed = self.shared.standing_by.swap(standing_by, Ordering::SeqCst) != standing_by;
+        if changed && standing_by {
+            let cut = self.shared.connections.cut_all();
+            self.shared.metrics.sockets_cut.with_label_values(&["standby"]).inc_by(cut as u64);
+        }
+    }
+
+    fn is_standing_by(&self) -> bool {
+        self.shared.standing_by.load(Ordering::SeqCst)
     }
 
     /// Closes every socket, to be called once nothing new is accepted. What is still open after `timeout` is cut.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Shared,
-    hold::Next,
+    hold::{Missed, Next},
     session::{Client, Session},
 };
 use crate::{event::Event, position::Position, room::Room};
@@ -54,75 +54,70 @@ pub trait Replay: Send + Sync + 'static {
     fn replay(&self, since: Position, events: mpsc::Sender<Vec<Event>>) -> BoxFuture<'_, Result<Position, String>>;
 }
 
-/// Rooms that a client has entered, with live events held back, and the position that it says it has heard up to.
-pub(super) struct Missed {
-    pub rooms: Vec<Room>,
-    pub since: String,
-}
-
 /// The client can't be reached any more.
 struct Gone;
 
-/// Brings a client up to date: what it missed in order, then a word that this was all, then what was held back. Where that
-/// isn't possible the word is to load anew: never silent, never partial.
-pub(super) async fn resume(shared: &Arc<Shared>, client: &Client, missed: Missed) {
-    // Held events would wait for ever for a replay that died, so its client starts over.
+/// Sees a client's hold through to its end: what it missed in order, then a word that this was all, then what was held
+/// back. Where that isn't possible the word is to load anew: never silent, never partial.
+///
+/// Ends early when the client goes.
+pub(super) async fn catch_up(shared: &Arc<Shared>, client: &Client) {
+    // Held events would wait for ever for a task that died, so its client starts over.
     let unfinished = Unfinished { shared, session: &client.session };
-    let turn = client.session.resuming.lock().await;
-    let replayed = tokio::time::timeout(REPLAY_TIMEOUT, replay(shared, client, &missed)).await;
-    let reason = match replayed {
-        Ok(Ok(Ok(resumed))) => match send(shared, client, RESUMED, &resumed).await {
-            Ok(()) => None,
-            Err(Gone) => return,
-        },
-        Ok(Ok(Err(reason))) => Some(reason),
-        Ok(Err(Gone)) => return,
-        Err(_) => Some(format!("what was missed could not be told within {} s", REPLAY_TIMEOUT.as_secs())),
-    };
-    if let Some(reason) = reason {
-        let resync = Resync { reason: &reason, rooms: &missed.rooms };
-        if send(shared, client, RESYNC, &resync).await.is_err() {
-            return;
-        }
+    tokio::select! {
+        biased;
+        () = client.session.gone.cancelled() => {}
+        _ = tell_all(shared, client) => {}
     }
-    loop {
-        let sent = match client.session.hold.next() {
-            Next::Event(held) => send(shared, client, &held.kind, &*held.envelope).await,
-            Next::Overflowed => {
-                let reason = "too much happened while you were brought up to date";
-                send(shared, client, RESYNC, &Resync { reason, rooms: &[] }).await
-            }
-            Next::Done => break,
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
-    drop(turn);
     std::mem::forget(unfinished);
 }
 
-async fn replay<'a>(shared: &Shared, client: &Client, missed: &'a Missed) -> Result<Result<Resumed<'a>, String>, Gone> {
-    let since: Position = match missed.since.parse() {
-        Ok(position) => position,
-        Err(error) => return Ok(Err(format!("since: {error}"))),
+async fn tell_all(shared: &Shared, client: &Client) -> Result<(), Gone> {
+    loop {
+        match client.session.hold.next() {
+            Next::Replay(missed) => resume(shared, client, missed).await?,
+            Next::Reload(reason) => send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &[] }).await?,
+            Next::Event(held) => send(shared, client, &held.kind, &*held.envelope).await?,
+            Next::Done => return Ok(()),
+        }
+    }
+}
+
+async fn resume(shared: &Shared, client: &Client, missed: Missed) -> Result<(), Gone> {
+    let reason = match tokio::time::timeout(REPLAY_TIMEOUT, replay(shared, client, &missed)).await {
+        Ok(Ok(Ok(resumed))) => return send(shared, client, RESUMED, &resumed).await,
+        Ok(Ok(Err(reason))) => reason,
+        Ok(Err(gone)) => return Err(gone),
+        Err(_) => format!("what was missed could not be told within {} s", REPLAY_TIMEOUT.as_secs()),
     };
+    send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &missed.rooms }).await
+}
+
+async fn replay<'a>(shared: &Shared, client: &Client, missed: &'a Missed) -> Result<Result<Resumed<'a>, String>, Gone> {
     let wanted: HashSet<&Room> = missed.rooms.iter().collect();
     // One batch is on its way while another is made: that bounds what a slow client costs.
     let (sender, mut events) = mpsc::channel::<Vec<Event>>(1);
-    // The receiver ends with this future, so that the replay notices.
-    let receive = async move {
-        let mut replayed = 0;
-        while let Some(batch) = events.recv().await {
-            for event in batch {
-                replayed += usize::from(tell(shared, client, &wanted, &event).await?);
-            }
+    // When the client is gone this is dropped, and its turn is another's.
+    let mut past = shared.replay.replay(missed.since, sender);
+    let (mut replayed, mut outcome) = (0, None);
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut past, if outcome.is_none() => outcome = Some(ended),
+            batch = events.recv() => match (batch, outcome.take()) {
+                (Some(batch), unchanged) => {
+                    outcome = unchanged;
+                    for event in batch {
+                        replayed += usize::from(tell(shared, client, &wanted, &event).await?);
+                    }
+                }
+                (None, Some(ended)) => {
+                    return Ok(ended.map(|position| Resumed { rooms: &missed.rooms, replayed, position }));
+                }
+                (None, None) => outcome = Some((&mut past).await),
+            },
         }
-        Ok(replayed)
-    };
-    let (position, replayed) = tokio::join!(shared.replay.replay(since, sender), receive);
-    let replayed = replayed?;
-    Ok(position.map(|position| Resumed { rooms: &missed.rooms, replayed, position }))
+    }
 }
 
 /// Sends an event of the past, if it concerns the rooms and the client may hear it now.

@@ -75,12 +75,20 @@ impl<H: Clone> Rooms<H> {
         Member { id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1, life: Mutex::new(Life::New) }
     }
 
-    /// Opens the member, in the rooms that are its own. False if it was opened or closed before.
-    pub fn open(&self, member: &Member, handle: H, own_rooms: impl IntoIterator<Item = Room>) -> bool {
+    /// Opens the member, in the rooms that are its own. False if it was opened or closed before. `first` runs before it is
+    /// in any of them, unless nothing comes of it.
+    pub fn open(
+        &self,
+        member: &Member,
+        handle: H,
+        own_rooms: impl IntoIterator<Item = Room>,
+        first: impl FnOnce(),
+    ) -> bool {
         let mut inner = self.inner.write().expect("no panic under the lock");
         if !member.advance(Life::New, Life::Open) {
             return false;
         }
+        first();
         inner.members.insert(member.id, Entry { handle, rooms: HashSet::new() });
         inner.enter(member.id, own_rooms);
         true
@@ -97,14 +105,16 @@ impl<H: Clone> Rooms<H> {
         true
     }
 
-    /// All of `rooms`, or none. Rooms that the member is in already cost nothing.
-    pub fn join(&self, member: &Member, rooms: &[Room], max: usize) -> Result<(), JoinError> {
+    /// All of `rooms`, or none. Rooms that the member is in already cost nothing. `first` runs before it is in any of them,
+    /// unless nothing comes of it.
+    pub fn join(&self, member: &Member, rooms: &[Room], max: usize, first: impl FnOnce()) -> Result<(), JoinError> {
         let mut inner = self.inner.write().expect("no panic under the lock");
         let entry = inner.members.get(&member.id).ok_or(JoinError::NotOpen)?;
         let fresh: HashSet<&Room> = rooms.iter().filter(|room| !entry.rooms.contains(*room)).collect();
         if !fresh.is_empty() && entry.rooms.len() + fresh.len() > max {
             return Err(JoinError::TooMany { max });
         }
+        first();
         inner.enter(member.id, fresh.into_iter().cloned());
         Ok(())
     }
@@ -191,7 +201,7 @@ mod tests {
 
     fn open(rooms: &Rooms<&'static str>, name: &'static str, own: &[&str]) -> Member {
         let member = rooms.new_member();
-        assert!(rooms.open(&member, name, own.iter().map(|own| room(own))));
+        assert!(rooms.open(&member, name, own.iter().map(|own| room(own)), || ()));
         member
     }
 
@@ -209,8 +219,8 @@ mod tests {
         let rooms = Rooms::default();
         let member = rooms.new_member();
         assert!(!rooms.close(&member));
-        assert!(!rooms.open(&member, "late", [room("buyers")]));
-        assert_eq!(rooms.join(&member, &[room("product:1")], 10), Err(JoinError::NotOpen));
+        assert!(!rooms.open(&member, "late", [room("buyers")], || ()));
+        assert_eq!(rooms.join(&member, &[room("product:1")], 10, || ()), Err(JoinError::NotOpen));
         assert_eq!(rooms.size(), (0, 0));
     }
 
@@ -222,12 +232,12 @@ mod tests {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     barrier.wait();
-                    rooms.open(&member, "racer", [room("buyers")]);
+                    rooms.open(&member, "racer", [room("buyers")], || ());
                 });
                 scope.spawn(|| {
                     barrier.wait();
                     for id in 0..5 {
-                        rooms.join(&member, &[room(&format!("product:{id}"))], 10).ok();
+                        rooms.join(&member, &[room(&format!("product:{id}"))], 10, || ()).ok();
                         rooms.leave(&member, &[room("buyers")]);
                     }
                 });
@@ -244,9 +254,9 @@ mod tests {
     fn a_join_above_the_limit_joins_nothing_and_a_repeated_join_costs_nothing() {
         let rooms = Rooms::default();
         let member = open(&rooms, "greedy", &["buyers"]);
-        rooms.join(&member, &[room("product:1"), room("product:1")], 2).expect("two rooms of two");
-        rooms.join(&member, &[room("product:1")], 2).expect("a room that it is in");
-        assert_eq!(rooms.join(&member, &[room("product:2")], 2), Err(JoinError::TooMany { max: 2 }));
+        rooms.join(&member, &[room("product:1"), room("product:1")], 2, || ()).expect("two rooms of two");
+        rooms.join(&member, &[room("product:1")], 2, || ()).expect("a room that it is in");
+        assert_eq!(rooms.join(&member, &[room("product:2")], 2, || ()), Err(JoinError::TooMany { max: 2 }));
         assert_eq!(rooms.size(), (1, 2));
     }
 

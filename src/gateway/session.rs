@@ -18,15 +18,21 @@ use socketioxide::{
     socket::{Sid, Socket},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Handshake, Peer, Shared,
-    hold::Hold,
+    hold::{Hold, Missed},
     messages::{self, Incoming},
-    resume::{self, Missed},
+    resume::{self, RESYNC, Resync},
     rooms::Member,
     sign_in::kind,
 };
-use crate::{identity::Identity, room::Room};
+use crate::{
+    identity::Identity,
+    position::{Position, PositionError},
+    room::Room,
+};
 
 /// What is known of one client. Handlers, which belong to the socket, hold it: so it can't hold the socket.
 pub(super) struct Session {
@@ -34,11 +40,11 @@ pub(super) struct Session {
     pub member: Member,
     pub identity: Identity,
     own_rooms: Vec<Room>,
-    since: Option<String>,
+    since: Option<Result<Position, PositionError>>,
     /// What waits while the client is brought up to date.
     pub hold: Hold,
-    /// One replay at a time.
-    pub resuming: tokio::sync::Mutex<()>,
+    /// Cancelled when the client is gone: nobody needs to be brought up to date any more.
+    pub gone: CancellationToken,
     /// The disconnect handler has run.
     ended: AtomicBool,
 }
@@ -56,8 +62,9 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
     let on_connect = {
         let shared = shared.clone();
         move |socket: SocketRef, Extension(session): Extension<Arc<Session>>| {
-            let missed = open(&shared, socket.clone(), &session);
-            catch_up(shared.clone(), Client { session, socket }, missed)
+            let client = Client { session, socket };
+            let missed = open(&shared, &client);
+            catch_up(shared.clone(), client, missed)
         }
     };
     let admit = {
@@ -70,7 +77,7 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
 /// Signs the client in. Handlers are registered here, before it learns that it is connected: so no message is lost.
 async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -> Result<(), String> {
     let handshake = presented.handshake?;
-    let since = since(&handshake.auth, "auth.since")?;
+    let since = since(&handshake.auth, "auth.since")?.map(|position| position.parse());
     let identity = shared.sign_in.sign_in(&handshake).await?;
     let session = Arc::new(Session {
         sid: socket.id,
@@ -79,7 +86,7 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
         identity,
         since,
         hold: Hold::default(),
-        resuming: tokio::sync::Mutex::default(),
+        gone: CancellationToken::new(),
         ended: AtomicBool::new(false),
     });
     if let Some(peer) = presented.peer {
@@ -96,34 +103,44 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
     socket.on_fallback({
         let shared = shared.clone();
         move |socket: SocketRef, incoming: Incoming, ack: AckSender| {
-            let missed = messages::handle(&shared, &session, incoming, ack);
-            catch_up(shared.clone(), Client { session: session.clone(), socket }, missed)
+            let client = Client { session: session.clone(), socket };
+            // The client may know that it is connected before the connect handler runs.
+            let missed = open(&shared, &client);
+            let missed = messages::handle(&shared, &client.session, incoming, ack) || missed;
+            catch_up(shared.clone(), client, missed)
         }
     });
     Ok(())
 }
 
-async fn catch_up(shared: Arc<Shared>, client: Client, missed: Option<Missed>) {
-    if let Some(missed) = missed {
-        resume::resume(&shared, &client, missed).await;
+async fn catch_up(shared: Arc<Shared>, client: Client, missed: bool) {
+    if missed {
+        resume::catch_up(&shared, &client).await;
     }
 }
 
-/// The client hears its own rooms from here on, or from when it has heard what it missed in them.
-fn open(shared: &Shared, socket: SocketRef, session: &Arc<Session>) -> Option<Missed> {
-    let client = Client { session: session.clone(), socket };
-    let since = session.since.clone().filter(|_| !session.own_rooms.is_empty());
-    let missed = since.map(|since| Missed { rooms: session.own_rooms.clone(), since });
-    if missed.is_some() {
-        session.hold.begin();
-    }
-    if shared.rooms.open(&session.member, client, session.own_rooms.iter().cloned()) {
+/// The client hears its own rooms from here on, or from when it has heard what it missed in them: then it is true, and
+/// the caller has to bring it up to date. Does nothing the second time.
+fn open(shared: &Shared, client: &Client) -> bool {
+    let session = &client.session;
+    let mut begun = false;
+    let opened = shared.rooms.open(&session.member, client.clone(), session.own_rooms.iter().cloned(), || {
+        if let (Some(Ok(since)), false) = (&session.since, session.own_rooms.is_empty()) {
+            begun = session.hold.begin(Missed { rooms: session.own_rooms.clone(), since: *since });
+        }
+    });
+    if opened {
         shared.metrics.sockets.inc();
+        if let Some(Err(error)) = &session.since {
+            let reason = format!("auth.since: {error}");
+            shared.send(client, RESYNC, &Resync { reason: &reason, rooms: &session.own_rooms });
+        }
     }
-    missed
+    begun
 }
 
 fn end(shared: &Shared, session: &Session) {
+    session.gone.cancel();
     if shared.rooms.close(&session.member) {
         shared.metrics.sockets.dec();
     }
@@ -137,6 +154,7 @@ impl Shared {
         if !self.rooms.close(&session.member) {
             return;
         }
+        session.gone.cancel();
         self.metrics.sockets.dec();
         self.metrics.sockets_cut.with_label_values(&[reason]).inc();
         tracing::info!(socket = %session.sid, reason, "cut a connection");
@@ -149,10 +167,10 @@ impl Shared {
 }
 
 /// The `since` of an object that a client sent.
-pub(super) fn since(payload: &serde_json::Value, name: &str) -> Result<Option<String>, String> {
+pub(super) fn since<'a>(payload: &'a serde_json::Value, name: &str) -> Result<Option<&'a str>, String> {
     match payload.get("since") {
         None | Some(serde_json::Value::Null) => Ok(None),
-        Some(serde_json::Value::String(position)) => Ok(Some(position.clone())),
+        Some(serde_json::Value::String(position)) => Ok(Some(position)),
         Some(other) => Err(format!("{name}: expected the position of an event, a string, found {}", kind(other))),
     }
 }

@@ -296,7 +296,7 @@ async fn every_event_later_than_the_acknowledged_position_is_heard() {
         let now = || shared.position().map_or(0, |position| position.xmin as usize);
         let stays: Vec<_> = (0..ROUNDS)
             .map(|_| {
-                shared.rooms.join(member, &[room("product:p1")], 10).expect("it may join");
+                shared.rooms.join(member, &[room("product:p1")], 10, || ()).expect("it may join");
                 let told = now();
                 let leaving = std::iter::repeat_with(now).find(|now| *now > told + 2).expect("delivery goes on");
                 shared.rooms.leave(member, &[room("product:p1")]);
@@ -493,10 +493,11 @@ async fn a_client_whose_position_is_not_known_any_more_is_told_to_load_anew() {
     let server = Server::default().await;
     let mut client = server.connect_with(json!({ "userId": "b1", "since": position(1).to_string() })).await;
     assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "too old", "rooms": ["user:b1"] }));
-    client.emit_with_ack("join", json!({ "room": "product:1", "since": "what?" })).await;
-    let resync = client.event_named("rowcast:resync").await;
-    assert_eq!(resync["rooms"], json!(["product:1"]));
-    assert!(resync["reason"].as_str().is_some_and(|reason| reason.contains("not a position")), "{resync}");
+    let ack = client.emit_with_ack("join", json!({ "room": "product:1", "since": "what?" })).await;
+    assert!(ack["error"].as_str().is_some_and(|error| error.contains("not a position")), "{ack}");
+    let ack = client.emit_with_ack("join", json!({ "room": "product:1", "since": position(4).to_string() })).await;
+    assert_eq!(ack["success"], true, "{ack}");
+    assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "too old", "rooms": ["product:1"] }));
 
     server.gateway.deliver(&event(60, vec![audience(&["product:1"], "all")]));
     assert_eq!(id(&client.event_named("product:updated").await), 60);
@@ -533,22 +534,49 @@ async fn what_was_missed_comes_before_anything_live_once_and_only_for_the_rooms_
 }
 
 #[tokio::test]
-async fn two_rooms_joined_with_a_position_are_caught_up_one_after_the_other() {
+async fn rooms_that_are_joined_while_another_is_caught_up_are_caught_up_together() {
     let server = Server::default().await;
     let mut client = server.connect("b1").await;
-    for product in ["product:1", "product:2"] {
-        client.emit_with_ack("join", json!({ "room": product, "since": position(7).to_string() })).await;
+    for (product, xmin) in [("product:1", 7), ("product:2", 9), ("product:3", 8)] {
+        client.emit_with_ack("join", json!({ "room": product, "since": position(xmin).to_string() })).await;
     }
     let live = |id, product: &str| event(id, vec![audience(&[product], "all")]);
     server.gateway.deliver(&live(30, "product:1"));
-    for page in [vec![live(8, "product:1"), live(9, "product:2")], vec![live(8, "product:1"), live(9, "product:2")]] {
-        server.past.send(Some(page)).expect("a replay listens");
+    let past = || vec![live(8, "product:1"), live(9, "product:2"), live(10, "product:3")];
+    for _ in 0..2 {
+        server.past.send(Some(past())).expect("a replay listens");
         server.past.send(None).expect("a replay listens");
     }
     let heard = client.events_until(|name, event| name == "product:updated" && id(event) == 30).await;
     let updates: Vec<u64> =
         heard.iter().filter(|(name, _)| name == "product:updated").map(|(_, event)| id(event)).collect();
-    assert_eq!(updates, [8, 9, 30]);
+    assert_eq!(updates, [8, 9, 10, 30]);
+    let resumed: Vec<_> =
+        heard.iter().filter(|(name, _)| name == "rowcast:resumed").map(|(_, event)| event["rooms"].clone()).collect();
+    assert_eq!(resumed, [json!(["product:1"]), json!(["product:2", "product:3"])]);
+}
+
+#[tokio::test]
+async fn a_join_that_is_refused_holds_nothing_back() {
+    let server = Server::start(GatewayConfig { max_rooms_per_socket: 2, ..GatewayConfig::default() }).await;
+    let mut client = server.connect("b1").await;
+    client.emit_with_ack("join", json!({ "room": "product:1" })).await;
+    let ack = client.emit_with_ack("join", json!({ "room": "product:2", "since": position(7).to_string() })).await;
+    assert_eq!(ack["success"], false, "{ack}");
+    server.gateway.deliver(&event(1, vec![audience(&["product:1"], "all")]));
+    assert_eq!(ids(&client.events_so_far().await), [1]);
+}
+
+#[tokio::test]
+async fn an_instance_that_stands_by_turns_clients_away_until_it_serves() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    server.gateway.stand_by(true);
+    client.disconnected().await;
+    server.wait_until_empty().await;
+    assert!(Client::connect(&server.url, json!({})).await.err().expect("turned away").0.contains("503"));
+    server.gateway.stand_by(false);
+    server.connect("b1").await;
 }
 
 #[tokio::test]
@@ -558,8 +586,6 @@ async fn a_client_that_leaves_while_it_is_caught_up_leaves_no_trace() {
     server.past.send(Some(vec![event(7, vec![audience(&["user:b1"], "own")])])).expect("a replay listens");
     drop(client);
     server.wait_until_empty().await;
-    // The replay notices when it has something to tell, and then the next one's turn comes.
-    server.past.send(None).expect("a replay listens");
     let mut next = server.connect_with(json!({ "userId": "b1", "since": position(7).to_string() })).await;
     server.past.send(None).expect("a replay listens");
     assert_eq!(next.event_named("rowcast:resumed").await["replayed"], 0);

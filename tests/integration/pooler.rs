@@ -31,6 +31,8 @@ impl Sink for Collect {
 
     async fn tables(&mut self, _: &Arc<Tables>) {}
 
+    fn standing_by(&mut self, _: bool) {}
+
     fn resync(&mut self, reason: &str) {
         panic!("nothing was lost, yet: {reason}");
     }
