@@ -3,11 +3,14 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use serde_json::json;
+
 use crate::support::{
+    client::Client,
     command::{Ran, rowcast, rowcast_command, run},
     database::Database,
     eventually, roles,
-    service::{Process, get, wait_until_ready},
+    service::{Process, connect, get, url, wait_until_ready},
 };
 
 /// A directory with files, removed when dropped.
@@ -251,13 +254,23 @@ async fn a_second_instance_stands_by_and_takes_over_when_the_first_is_killed() {
         status == 503 && reason.contains("standing by") && reason.contains("rowcast doorbell")
     })
     .await;
-    let mut client = crate::support::service::connect(second.address, "seller-1").await;
+    let refused = Client::connect(&url(second.address), json!({ "userId": "seller-1" })).await;
+    assert!(refused.err().expect("a client would hear nothing here").0.contains("503"));
+    let mut client = connect(first.address, "seller-1").await;
+    client.emit_with_ack("ping", serde_json::Value::Null).await;
+    database.run("update products set stock = 50 where id = 'product-1'").await;
+    let event = client.event_named("product:stock_changed").await;
+    let since = event["metadata"]["position"].clone();
 
     let killed = tokio::time::Instant::now();
     first.kill().await;
     database.run("update products set stock = 51 where id = 'product-1'").await;
     wait_until_ready(second.address).await;
     assert!(killed.elapsed() < Duration::from_secs(5), "it took over after {:?}", killed.elapsed());
-    assert_eq!(client.event_named("product:stock_changed").await["data"]["newStock"], 51);
+    let auth = json!({ "userId": "seller-1", "since": since });
+    let mut client = Client::connect(&url(second.address), auth).await.expect("the second serves now");
+    let heard =
+        client.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 51).await;
+    assert!(heard.iter().all(|(name, _)| name != "rowcast:resync"), "{heard:?}");
     assert!(second.terminate().await);
 }
