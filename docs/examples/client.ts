@@ -58,6 +58,9 @@ export class Rowcast {
   readonly #seen = new Set<string>()
   /** Of the last event, and of nothing else: see "Position and resume" in docs/frontend.md. */
   #position: string | undefined
+  /** Rooms whose missed events are still to come. Until then the position stays where it is, so that nothing is skipped
+   *  if the connection ends before. */
+  readonly #behind = new Set<string>()
 
   constructor({ url, userId, reload, refused }: Options) {
     this.#refused = refused
@@ -66,7 +69,12 @@ export class Rowcast {
       auth: (send) => send({ userId, since: this.#position }),
     })
     this.#socket.on('connect', () => this.#rooms.forEach((room) => this.#enter(room)))
-    this.#socket.on('rowcast:resync', reload)
+    this.#socket.on('disconnect', () => this.#behind.clear())
+    this.#socket.on('rowcast:resumed', ({ rooms }: { rooms: string[] }) => this.#caughtUp(rooms))
+    this.#socket.on('rowcast:resync', (resync: Resync) => {
+      this.#caughtUp(resync.rooms ?? [...this.#behind])
+      reload(resync)
+    })
     this.#socket.onAny((name: string, event: Envelope) => this.#receive(name, event))
   }
 
@@ -92,16 +100,23 @@ export class Rowcast {
   }
 
   #enter(room: string): void {
+    if (this.#position !== undefined) this.#behind.add(room)
     this.#socket.emit('join', { room, since: this.#position }, (answer: Ack) => {
-      if (!answer.success) this.#refused(room, answer.error)
-      else this.#position ??= answer.position ?? undefined
+      if (!answer.success) {
+        this.#behind.delete(room)
+        this.#refused(room, answer.error)
+      } else this.#position ??= answer.position ?? undefined
     })
+  }
+
+  #caughtUp(rooms: string[]): void {
+    rooms.forEach((room) => this.#behind.delete(room))
   }
 
   #receive(name: string, event: Envelope): void {
     if (event.metadata === undefined) return // rowcast:resumed and rowcast:resync
     const { id, position } = event.metadata
-    this.#position = position
+    if (this.#behind.size === 0) this.#position = position
     if (this.#seen.has(id)) return
     this.#seen.add(id)
     for (const oldest of this.#seen) {
