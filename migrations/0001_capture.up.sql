@@ -63,6 +63,7 @@ create table rowcast.cursor (
   loss              bigint not null default 0, -- the value of rowcast.loss that clients were told about
   horizon           xid8 not null,             -- changes of transactions below it may have been truncated
   generation        bigint not null default 0, -- grows with each new holder of the lease; fences off former holders
+  holder            text,                      -- the process that claimed it last
   saved_at          timestamptz not null default now(),
   check ((target is null) = (page_id is null))
 ) with (fillfactor = 50);

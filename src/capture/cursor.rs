@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Statement, types::Type};
 
 use super::{CaptureError, snapshot::Snapshot};
 use crate::{change::Change, position::Position};
@@ -19,10 +19,10 @@ const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 const IDLE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
 const LOAD: &str = "
-select c.system_identifier, s.system_identifier::text, d.oid, c.snapshot::text, c.target::text, c.page_id, c.loss, c.generation
+select c.system_identifier, s.system_identifier::text, d.oid, c.snapshot::text, c.target::text, c.page_id, c.loss, c.generation, c.holder
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
 
-const CLAIM: &str = "update rowcast.cursor set generation = generation + 1 returning generation";
+const CLAIM: &str = "update rowcast.cursor set generation = generation + 1, holder = $1 returning generation";
 
 const START_ANEW: &str = "
 update rowcast.cursor set system_identifier = (select system_identifier::text from pg_control_system()),
@@ -93,27 +93,34 @@ pub struct Cursor {
 }
 
 /// What claiming the cursor found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
     /// Go on from where the last holder was.
-    Resumed(Cursor),
+    Resumed,
     /// The same, though since this process last held the lease another one did.
-    Interrupted(Cursor),
+    Interrupted,
     /// The log belongs to another cluster, such as the one that a dump came from: its snapshots mean nothing here.
-    StartedAnew(Cursor),
+    StartedAnew,
 }
 
 impl Cursor {
-    /// Loads the cursor for a new holder of the lease.
+    /// Loads the cursor for `holder`, who holds the lease now, into `known`.
     ///
     /// Only what was saved counts: after a crash Postgres may hand out transaction ids anew that a snapshot in memory
-    /// takes for ended, and never those below a snapshot that survived in the table. `former` is what this process knew
-    /// when it last held the lease; if nobody else has since, what the sink took then is not handed to it again.
-    pub async fn claim(client: &Client, former: Option<Cursor>) -> Result<Claimed, CaptureError> {
+    /// takes for ended, and never those below a snapshot that survived in the table. `known` is what this process knew
+    /// when it last held the lease; if nobody else has since, what the sink took then is not handed to it again. It stays
+    /// as it is until all of this has worked.
+    pub async fn claim<'k>(
+        client: &Client,
+        known: &'k mut Option<Cursor>,
+        holder: &str,
+    ) -> Result<(&'k mut Cursor, Claimed), CaptureError> {
         let row = client.query_typed_opt(LOAD, &[]).await?.ok_or(CaptureError::NoCursor)?;
         let (stored, actual): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let (page_id, loss, generation): (Option<i64>, i64, i64) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+        let (page_id, loss): (Option<i64>, i64) = (row.try_get(5)?, row.try_get(6)?);
+        let former_holder: Option<String> = row.try_get(8)?;
         let parse = |text: &str| text.parse().map_err(|error| CaptureError::Log(format!("{error}")));
-        let claimed: i64 = client.query_typed_one(CLAIM, &[]).await?.try_get(0)?;
+        let generation: i64 = client.query_typed_one(CLAIM, &[(&holder, Type::TEXT)]).await?.try_get(0)?;
         let mut cursor = Cursor {
             progress: Progress {
                 swept: parse(row.try_get(3)?)?,
@@ -125,26 +132,29 @@ impl Cursor {
             system: actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?,
             database: row.try_get(2)?,
             loss,
-            uncounted: former.as_ref().is_some_and(|former| former.uncounted),
-            generation: claimed,
+            uncounted: known.as_ref().is_some_and(|known| known.uncounted),
+            generation,
             saved_at: Instant::now(),
             saved: true,
             taken: HashSet::new(),
             repeats: HashSet::new(),
         };
-        if stored != actual {
+        let claimed = if stored != actual {
             let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
             cursor.progress = Progress { swept: parse(&snapshot)?, target: None };
-            return Ok(Claimed::StartedAnew(cursor));
-        }
-        if let Some(former) = former {
-            if former.generation != generation || former.system != cursor.system {
-                return Ok(Claimed::Interrupted(cursor));
+            Claimed::StartedAnew
+        } else {
+            match known.take() {
+                Some(_) if former_holder.as_deref() != Some(holder) => Claimed::Interrupted,
+                Some(known) => {
+                    cursor.repeats = known.taken;
+                    cursor.repeats.extend(known.repeats);
+                    Claimed::Resumed
+                }
+                None => Claimed::Resumed,
             }
-            cursor.repeats = former.taken;
-            cursor.repeats.extend(former.repeats);
-        }
-        Ok(Claimed::Resumed(cursor))
+        };
+        Ok((known.insert(cursor), claimed))
     }
 
     /// Where a client stands that has seen all that was swept before the present sweep.
@@ -257,7 +267,6 @@ impl<'a> Save<'a> {
         Ok(match &self.statement {
             Some(statement) => self.client.execute(statement, &parameters).await?,
             None => {
-                use tokio_postgres::types::Type;
                 let types = [Type::TEXT, Type::TEXT, Type::INT8, Type::INT8, Type::INT8];
                 let typed: Vec<_> = parameters.into_iter().zip(types).collect();
                 self.client.execute_typed(SAVE, &typed).await?

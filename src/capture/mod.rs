@@ -127,6 +127,7 @@ impl<S: Sink> Capture<S> {
     /// Owned by the service, which awaits it; it spawns nothing but the drivers of its connections, which end with it.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut former: Option<Cursor> = None;
+        let holder = format!("process {} {:x}", std::process::id(), rand_unit().to_bits());
         let mut backoff = BACKOFF_FIRST;
         loop {
             let began = tokio::time::Instant::now();
@@ -134,7 +135,7 @@ impl<S: Sink> Capture<S> {
                 biased;
                 // A session ends by itself soon after `stop`; what hangs on Postgres is cut off.
                 () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => return,
-                ended = self.session(&mut former, &stop) => match ended {
+                ended = self.session(&mut former, &holder, &stop) => match ended {
                     Ok(()) => return,
                     Err(error) => error,
                 },
@@ -155,7 +156,12 @@ impl<S: Sink> Capture<S> {
     }
 
     /// Connects, waits for the lease, and watches until something ends it.
-    async fn session(&mut self, former: &mut Option<Cursor>, stop: &CancellationToken) -> Result<(), CaptureError> {
+    async fn session(
+        &mut self,
+        former: &mut Option<Cursor>,
+        holder: &str,
+        stop: &CancellationToken,
+    ) -> Result<(), CaptureError> {
         let connection = Connection::open(&self.database, "sweep").await?;
         let bell = Doorbell::new(Connection::open(&self.database, "doorbell").await?, &connection).await?;
         let pooled = *bell.hearing() == Hearing::Deaf;
@@ -188,26 +194,22 @@ impl<S: Sink> Capture<S> {
         self.metrics.standby.set(0);
 
         let tables = Arc::new(tables::read(&connection).await?);
-        let cursor = match Cursor::claim(&connection, former.take()).await? {
-            Claimed::Resumed(cursor) => cursor,
-            Claimed::Interrupted(cursor) => {
-                // What the other one told its clients, ours have not heard.
-                self.sink.resync("another instance was at work meanwhile");
-                cursor
-            }
-            Claimed::StartedAnew(cursor) => {
-                let reason = "the change log was restored from another database";
-                tracing::warn!(reason, "starting anew");
-                self.sink.resync(reason);
-                cursor
-            }
+        let (cursor, claimed) = Cursor::claim(&connection, former, holder).await?;
+        let reason = match claimed {
+            Claimed::Resumed => None,
+            // What the other one told its clients, ours have not heard.
+            Claimed::Interrupted => Some("another instance was at work meanwhile"),
+            Claimed::StartedAnew => Some("the change log was restored from another database"),
         };
+        if let Some(reason) = reason {
+            tracing::warn!(reason, "clients are told to load anew");
+            self.sink.resync(reason);
+        }
         self.sink.tables(&tables).await;
         self.sink.swept(cursor.position());
         self.sink.standing_by(false);
         let sweeper = Sweeper::new(connection, pooled).await?;
         tracing::info!("capturing");
-        let cursor = former.insert(cursor);
         let listener = Listener::new(self, &sweeper, cursor, tables, pooled).await?;
         watch::watch(bell, listener, stop).await
     }
