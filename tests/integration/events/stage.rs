@@ -8,7 +8,6 @@ use super::{cast::CAST, row::Row};
 use crate::support::{
     client::{Client, PATIENCE},
     database::{Database, SEED},
-    eventually,
     service::Service,
 };
 
@@ -32,16 +31,10 @@ const AFTER_SEED: &str = "
     update carts set updated_at = updated_at + interval '1 second';
     update wholesale_orders set updated_at = updated_at + interval '1 second';";
 
-/// Sends a message, which is to succeed. The gateway knows a client a moment after it has told the client so.
+/// Sends a message, which is to succeed.
 async fn send(client: &Client, name: &str, message: &str, payload: Value) {
-    let what = format!("{name}: {message} succeeds");
-    eventually(&what, async || {
-        let answer = client.emit_with_ack(message, payload.clone()).await;
-        let early = answer["error"].as_str().is_some_and(|error| error.starts_with("not connected yet"));
-        assert!(early || answer["success"] == true, "{what}: {answer}");
-        !early
-    })
-    .await;
+    let answer = client.emit_with_ack(message, payload).await;
+    assert_eq!(answer["success"], true, "{name}: {message}: {answer}");
 }
 
 pub struct Stage {
