@@ -289,6 +289,10 @@ declare
   last_xid  xid8;
   empty     boolean;
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- An older snapshot would not see what was written while this waited for a lock.
+    raise exception 'rowcast.rotate needs the isolation level read committed';
+  end if;
   foreach one_slot in array array[(present + 1) % 3, (present + 2) % 3] loop
     execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into newest;
     continue when newest is null or newest >= now() - retention;
@@ -297,8 +301,8 @@ begin
     exception when lock_not_available then
       continue;
     end;
-    execute format('select max(at), max(xid::text::numeric)::text::xid8 from rowcast.change_%s', one_slot)
-      into newest, last_xid;
+    execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into newest;
+    execute format('select xid from rowcast.change_%s order by xid desc limit 1', one_slot) into last_xid;
     continue when newest >= now() - retention or last_xid >= swept;
     execute format('truncate rowcast.change_%s', one_slot);
     update rowcast.cursor c set horizon = (last_xid::text::numeric + 1)::text::xid8 where c.horizon <= last_xid;
@@ -316,6 +320,26 @@ $$;
 revoke all on function rowcast.rotate(interval) from public;
 comment on function rowcast.rotate(interval) is 'Truncates slots of the change log that are past the retention and swept.';
 
+-- Empties the log and begins at the present: for a log that came with a dump, whose transaction ids mean nothing here.
+-- Lock: ACCESS EXCLUSIVE on the log, for a moment; writers wait for it. Gives the new snapshot.
+create function rowcast.start_anew() returns pg_snapshot
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+begin
+  truncate rowcast.change;
+  -- A later statement: its snapshot sees every writer that the lock had to wait for, and lists those that wait for it.
+  update rowcast.cursor c
+  set system_identifier = (select s.system_identifier::text from pg_control_system() s),
+      snapshot = pg_current_snapshot(), target = null, page_id = null,
+      horizon = pg_snapshot_xmax(pg_current_snapshot());
+  return (select c.snapshot from rowcast.cursor c);
+end
+$$;
+revoke all on function rowcast.start_anew() from public;
+comment on function rowcast.start_anew() is 'Empties the change log, and sets the cursor to the present.';
+
 -- Lets a role run the service: read the log, move the cursor, keep the retention. The lookups of the catalog need
 -- SELECT on the application's tables that they name besides.
 create function rowcast.grant_gateway(role regrole) returns void
@@ -328,7 +352,7 @@ begin
   execute format('grant select on all sequences in schema rowcast to %s', role);
   execute format('grant update on rowcast.cursor to %s', role);
   execute format('grant insert, update, delete on rowcast.dead_letter to %s', role);
-  execute format('grant execute on function rowcast.rotate(interval) to %s', role);
+  execute format('grant execute on function rowcast.rotate(interval), rowcast.start_anew() to %s', role);
 end
 $$;
 revoke all on function rowcast.grant_gateway(regrole) from public;

@@ -24,10 +24,7 @@ from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.d
 
 const CLAIM: &str = "update rowcast.cursor set generation = generation + 1, holder = $1 returning generation";
 
-const START_ANEW: &str = "
-update rowcast.cursor set system_identifier = (select system_identifier::text from pg_control_system()),
-  snapshot = pg_current_snapshot(), target = null, page_id = null, horizon = pg_snapshot_xmin(pg_current_snapshot())
-returning snapshot::text";
+const START_ANEW: &str = "select rowcast.start_anew()::text";
 
 /// Whoever stands before a loss can't be told all that happened since.
 const FORGET_THE_PAST: &str = "update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())";
@@ -90,6 +87,8 @@ pub struct Cursor {
     taken: HashSet<(i64, u64)>,
     /// Changes that the sink took in the session before this one, and that this one will meet again.
     repeats: HashSet<(i64, u64)>,
+    /// The sweep that the progress is in the middle of began in an earlier session.
+    began_before: bool,
 }
 
 /// What claiming the cursor found.
@@ -138,10 +137,13 @@ impl Cursor {
             saved: true,
             taken: HashSet::new(),
             repeats: HashSet::new(),
+            began_before: false,
         };
+        cursor.began_before = cursor.progress.target.is_some();
         let claimed = if stored != actual {
             let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
             cursor.progress = Progress { swept: parse(&snapshot)?, target: None };
+            cursor.began_before = false;
             Claimed::StartedAnew
         } else {
             match known.take() {
@@ -180,8 +182,10 @@ impl Cursor {
         // A snapshot that moved over other tables' transactions alone is worth no write; a restart sweeps it again.
         self.saved &= !found_some;
         self.progress.swept = target;
-        // All that was taken before had been committed, so this sweep has met it.
-        self.repeats.clear();
+        // All that was taken before had been committed, so a sweep that began in this session has met it.
+        if !std::mem::take(&mut self.began_before) {
+            self.repeats.clear();
+        }
     }
 
     /// What capture has lost since the last time that this was asked.
@@ -196,6 +200,12 @@ impl Cursor {
         }
         let turned = std::mem::replace(&mut self.uncounted, uncounted.is_some()) != uncounted.is_some();
         Ok(Losses { counted, uncounted, turned })
+    }
+
+    /// The present snapshot.
+    pub async fn now(&self, client: &Client) -> Result<Snapshot, CaptureError> {
+        let row = client.query_typed_one("select pg_current_snapshot()::text", &[]).await?;
+        row.try_get::<_, &str>(0)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))
     }
 
     /// From now on no position that a client has is good for a replay.

@@ -19,6 +19,15 @@ use super::{CaptureError, Connection};
 
 /// The channel of the NOTIFY; its payload is constant and carries nothing that matters.
 const CHANNEL: &str = "rowcast";
+/// Makes the server notice within seconds that this client is gone.
+const LET_GO: [&str; 6] = [
+    "set client_connection_check_interval = '1s'",
+    "set tcp_keepalives_idle = 5",
+    "set tcp_keepalives_interval = 2",
+    "set tcp_keepalives_count = 3",
+    "set tcp_user_timeout = '10s'",
+    "set idle_session_timeout = 0",
+];
 /// A NOTIFY takes about a millisecond; behind a transaction pooler it never comes.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -52,6 +61,11 @@ impl Doorbell {
     pub async fn new(connection: Connection, ringer: &Connection) -> Result<Self, CaptureError> {
         let mut notifications = connection.notifications();
         connection.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
+        // This session holds the lease. Should we vanish, the server has to notice, also while it waits for a lock. What a
+        // version or platform refuses of it, it does without.
+        for setting in LET_GO {
+            connection.batch_execute(setting).await.ok();
+        }
         connection.batch_execute(&format!("listen {CHANNEL}")).await?;
         notifications.mark_unchanged();
         let sent = ringer.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await;

@@ -27,7 +27,8 @@ where l.locktype = 'advisory' and l.classid = 1919907683 and l.objid = 2 and l.g
 /// Tries to take the lease; `Err(holder)` inside says who has it.
 pub async fn take(client: &Client, pooled: bool) -> Result<Result<(), String>, CaptureError> {
     if pooled {
-        client.batch_execute("begin; set local idle_in_transaction_session_timeout = 0").await?;
+        // A session that listens and stays in a transaction would hold up the NOTIFY queue of the whole cluster.
+        client.batch_execute("unlisten *; commit; begin; set local idle_in_transaction_session_timeout = 0").await?;
     }
     let taken: bool = client.query_typed_one(if pooled { TRY_POOLED } else { TRY }, &[]).await?.try_get(0)?;
     if taken {

@@ -38,6 +38,8 @@ pub struct Listener<'a, S> {
     retention_at: Instant,
     lost_at: Option<Instant>,
     tables_told_at: Instant,
+    /// When all transactions below have ended, so have those whose changes were lost.
+    loss_settles_at: Option<u64>,
 }
 
 impl<'a, S: Sink> Listener<'a, S> {
@@ -61,6 +63,7 @@ impl<'a, S: Sink> Listener<'a, S> {
             retention_at: now + RETENTION_INTERVAL,
             lost_at: None,
             tables_told_at: now,
+            loss_settles_at: None,
         })
     }
 
@@ -181,6 +184,14 @@ impl<'a, S: Sink> Listener<'a, S> {
             self.lost_at = Some(Instant::now());
             self.capture.metrics.capture_losses.inc_by(lost.unsigned_abs());
             tracing::error!(lost, "capture lost changes to spare the application's statements; Postgres' log says why");
+            self.cursor.forget_the_past(self.sweeper.connection()).await?;
+            self.capture.sink.resync("changes were lost");
+            // The statement counted them, and its transaction may be open still: who loads anew now may not see them.
+            self.loss_settles_at = Some(self.cursor.now(self.sweeper.connection()).await?.xmax);
+        } else if let Some(xmax) = self.loss_settles_at
+            && self.cursor.now(self.sweeper.connection()).await?.xmin >= xmax
+        {
+            self.loss_settles_at = None;
             self.cursor.forget_the_past(self.sweeper.connection()).await?;
             self.capture.sink.resync("changes were lost");
         }

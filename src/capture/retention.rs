@@ -9,8 +9,7 @@ use super::CaptureError;
 const STATISTICS: &str = "
 select coalesce((select sum(pg_total_relation_size(i.inhrelid)) from pg_catalog.pg_inherits i
                  where i.inhparent = 'rowcast.change'::regclass), 0)::bigint,
-       coalesce(extract(epoch from now() - (select at from rowcast.change order by id limit 1)), 0)::float8,
-       (select count(*) from rowcast.dead_letter)";
+       coalesce(extract(epoch from now() - (select at from rowcast.change order by id limit 1)), 0)::float8";
 
 /// What the log holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,12 +17,11 @@ pub struct LogStatistics {
     pub bytes: i64,
     /// Seconds since its oldest change.
     pub oldest_seconds: f64,
-    pub dead_letters: i64,
 }
 
 pub async fn statistics(client: &Client) -> Result<LogStatistics, CaptureError> {
     let row = client.query_typed_one(STATISTICS, &[]).await?;
-    Ok(LogStatistics { bytes: row.try_get(0)?, oldest_seconds: row.try_get(1)?, dead_letters: row.try_get(2)? })
+    Ok(LogStatistics { bytes: row.try_get(0)?, oldest_seconds: row.try_get(1)? })
 }
 
 /// Empties what is past the retention and swept; tells how many of the log's slots that was.

@@ -60,10 +60,12 @@ impl Sweeper {
             return Ok(Self { connection, prepared: None });
         }
         // One plan for all sweeps, by index whatever the statistics say: they lag behind a log that grows and shrinks.
-        // And no parallel workers: a sweep is over before they have started.
+        // No parallel workers: a sweep is over before they have started. And memory for a page, so that a long backlog is
+        // not sorted on disk.
         connection
             .batch_execute(
                 "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
+                 set work_mem = '64MB'; set default_transaction_isolation = 'read committed';
                  set default_transaction_read_only = off; set statement_timeout = '30s'; set lock_timeout = '10s'",
             )
             .await?;

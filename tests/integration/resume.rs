@@ -134,3 +134,61 @@ async fn our_connections_may_be_terminated_under_load_and_a_live_client_hears_ev
     }
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_came_with_a_dump_is_emptied_and_capture_begins_at_the_present() {
+    let database = Database::marketplace().await;
+    database.run("update products set stock = 1").await;
+    // As after a restore: the log's transactions are another cluster's.
+    database
+        .run("update rowcast.change set xid = '900000000'; update rowcast.cursor set system_identifier = '1'")
+        .await;
+    let service = Service::start(&database).await;
+    assert_eq!(database.count("select count(*) from rowcast.change").await, 0);
+    let mut client = seller(&service, None).await;
+    client.emit_with_ack("ping", Value::Null).await;
+    database.run("update products set stock = 50 where id = 'product-1'").await;
+    assert_eq!(client.event_named("product:stock_changed").await["data"]["newStock"], 50);
+    assert_eq!(service.metric("rowcast_changes_swept_total*").await, 1.0);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_session_that_ends_while_it_waits_behind_a_long_transaction_does_not_keep_the_lease() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let mut open = database.connect().await;
+    let transaction = open.transaction().await.unwrap();
+    let waiting = "select count(*) from pg_locks where locktype = 'advisory' and classid = 1919907683 and objid = 1
+                   and not granted";
+    database.run("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'rowcast %'").await;
+    // As a writer does while the listener is awake.
+    eventually("the transaction shares the doorbell's lock", async || {
+        let share = "select pg_try_advisory_xact_lock_shared(1919907683, 1)";
+        transaction.query_one(share, &[]).await.unwrap().get(0)
+    })
+    .await;
+    eventually("the new session waits for the lock", async || database.count(waiting).await == 1).await;
+    database.run("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'rowcast sweep'").await;
+
+    let heard = tokio::time::timeout(Duration::from_secs(15), async {
+        loop {
+            let mut client = match Client::connect(&url(service.address), json!({ "userId": "seller-1" })).await {
+                Ok(client) => client,
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            client.emit_with_ack("ping", Value::Null).await;
+            database.run("update products set stock = coalesce(stock, 0) + 1 where id = 'product-1'").await;
+            let next = client.next_event(Duration::from_secs(2)).await;
+            if next.is_some_and(|(name, _)| name.starts_with("product:")) {
+                break;
+            }
+        }
+    });
+    heard.await.expect("events go on while the transaction is open");
+    transaction.rollback().await.unwrap();
+    service.stop().await;
+}
