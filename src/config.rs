@@ -30,7 +30,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(5),
             capture: CaptureConfig::default(),
             catalog: CatalogConfig::default(),
             lookups: LookupConfig::default(),

@@ -138,8 +138,8 @@ pub async fn run(
         pool.close().await;
         aside.close().await;
     };
-    // Capture gives up after five seconds and the gateway after its own time, so this is for what nobody thought of.
-    if tokio::time::timeout(config.drain_timeout + Duration::from_secs(10), drain).await.is_err() {
+    // The gateway gives up after its own time, so this is for what nobody thought of.
+    if tokio::time::timeout(config.drain_timeout + Duration::from_secs(3), drain).await.is_err() {
         tracing::warn!("not everything had stopped in time; leaving it behind");
     }
     match ended_early {
