@@ -70,6 +70,9 @@ impl Op {
     }
 }
 
+/// The schema of rowcast itself: `rowcast.notification`, and the tables that stand for schedules and for the gateway.
+pub const OWN_SCHEMA: &str = "rowcast";
+
 /// A table's schema and name as the catalogs of Postgres hold them, unquoted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
@@ -108,6 +111,11 @@ impl Row {
     pub fn columns(&self) -> impl Iterator<Item = (&str, &RawValue)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
+
+    /// `{"column":value,…}`
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).expect("names and ready-made JSON encode")
+    }
 }
 
 impl FromIterator<(Box<str>, Box<RawValue>)> for Row {
@@ -140,24 +148,29 @@ pub struct Table {
 }
 
 /// A column's type, as far as it matters to a rule or a frontend.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Column {
     pub kind: Kind,
     pub nullable: bool,
     /// The type as Postgres spells it: `numeric(10,2)`, `text[]`.
     pub sql_type: String,
+    /// The type below it where it is a domain, as `pg_type` names it: `int4`, `_text`; empty where that isn't known.
+    pub base_type: String,
+    /// The labels of an enum, or of the enum that it is an array of, in their order.
+    pub labels: Vec<String>,
 }
 
 /// How a column's value is written for a frontend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// `numeric`, `money`: a string with every digit.
+    /// `numeric`: a string with every digit.
     Decimal,
     /// An array of `numeric`: strings.
     DecimalArray,
     /// `timestamp` (taken as UTC, as Prisma writes it) and `timestamptz`: ISO 8601 with `Z`.
     Timestamp,
     /// Everything else: the JSON that Postgres makes of it.
+    #[default]
     Plain,
 }
 
@@ -168,6 +181,13 @@ impl Tables {
 
     pub fn iter(&self) -> impl Iterator<Item = (&TableName, &Table)> {
         self.0.iter()
+    }
+
+    /// These tables and others besides.
+    pub fn with(&self, others: impl IntoIterator<Item = (TableName, Table)>) -> Self {
+        let mut tables = self.clone();
+        tables.0.extend(others);
+        tables
     }
 }
 

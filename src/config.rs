@@ -23,6 +23,7 @@ pub struct Config {
     pub capture: CaptureConfig,
     pub catalog: CatalogConfig,
     pub lookups: LookupConfig,
+    pub inbox: InboxConfig,
     pub gateway: GatewayConfig,
 }
 
@@ -34,6 +35,7 @@ impl Default for Config {
             capture: CaptureConfig::default(),
             catalog: CatalogConfig::default(),
             lookups: LookupConfig::default(),
+            inbox: InboxConfig::default(),
             gateway: GatewayConfig::default(),
         }
     }
@@ -122,6 +124,25 @@ pub struct LookupConfig {
 impl Default for LookupConfig {
     fn default() -> Self {
         Self { connections: 4, acquire_timeout: Duration::from_secs(5), statement_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// `[inbox]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InboxConfig {
+    /// How long a notification lies in an inbox, read or not.
+    #[serde(with = "humantime_serde")]
+    pub retention: Duration,
+    /// How long somebody is remembered as waiting for a product that is out of stock.
+    #[serde(with = "humantime_serde")]
+    pub waiting: Duration,
+}
+
+impl Default for InboxConfig {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self { retention: 90 * DAY, waiting: 30 * DAY }
     }
 }
 

@@ -11,6 +11,12 @@ pub enum Error {
     /// The catalog has faults; all of them are printed.
     #[error("the catalog has faults:\n{0}")]
     Catalog(crate::catalog::Faults),
+    /// The catalog lacks what the command needs.
+    #[error("{0}")]
+    Lacking(String),
+    /// An option or an argument means nothing.
+    #[error("{0}")]
+    Usage(String),
     /// No connection to the database.
     #[error("{0}")]
     Unreachable(String),
@@ -32,18 +38,22 @@ pub enum Error {
     /// The database answered with an error.
     #[error("{0}")]
     Database(String),
+    /// `rowcast check`: what is required is not live.
+    #[error("{0}")]
+    Unmet(String),
     /// Nobody said yes.
     #[error("{0}")]
     Declined(String),
 }
 
 impl Error {
-    /// The process' exit code; 2 is clap's, for a misused command line. `rowcast --help` lists them.
+    /// The process' exit code; 2 is clap's too, for a misused command line. `rowcast --help` lists them.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Database(_) => 1,
+            Self::Database(_) | Self::Unmet(_) => 1,
+            Self::Usage(_) => 2,
             Self::Configuration(_) => 3,
-            Self::Catalog(_) => 4,
+            Self::Catalog(_) | Self::Lacking(_) => 4,
             Self::Unreachable(_) => 5,
             Self::Denied(_) => 6,
             Self::NotMigrated(_) => 7,
@@ -59,10 +69,10 @@ impl Error {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0   done
-  1   the database answered with an error
+  1   the database answered with an error; of check: a required event is inactive
   2   the command line is wrong
   3   the configuration is wrong
-  4   the catalog has faults
+  4   the catalog has faults, or lacks what the command needs
   5   the database can't be reached
   6   the database's role may not do this
   7   the database was never migrated, or by an older version
@@ -82,6 +92,25 @@ pub mod sqlstate {
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const UNKNOWN_PREPARED_STATEMENT: &str = "26000";
     pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+    pub const QUERY_CANCELED: &str = "57014";
+}
+
+/// Whether trying again may help: the connection is gone, the server is starting, stopping or full.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(db) => {
+            let code = db.code().unwrap_or_default();
+            // A query that is cancelled for taking too long would take as long again.
+            !is_cancelled(error) && ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether Postgres ended the statement before it was done, most often for its time.
+pub fn is_cancelled(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|db| db.code().is_some_and(|code| code == sqlstate::QUERY_CANCELED))
 }
 
 impl From<sqlx::Error> for Error {

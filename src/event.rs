@@ -13,12 +13,15 @@ use crate::{
 };
 
 /// Something that happened, for one or more audiences.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// `product:stock_changed`: the Socket.IO event name.
     pub kind: Arc<str>,
     /// Stable: the same change gives the same id after a restart.
     pub id: String,
+    /// The change that it comes from, and the rule that made it.
+    pub change_id: i64,
+    pub rule: Arc<str>,
     pub at: DateTime<Utc>,
     /// Who did it, where that is known.
     pub actor: Option<String>,
@@ -68,7 +71,7 @@ impl Event {
 }
 
 /// Keys that the envelope itself uses; `data` cannot replace them.
-const RESERVED: [&str; 5] = ["type", "data", "timestamp", "userId", "metadata"];
+pub const RESERVED: [&str; 5] = ["type", "data", "timestamp", "userId", "metadata"];
 
 struct Envelope<'a> {
     event: &'a Event,

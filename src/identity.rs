@@ -9,7 +9,8 @@ use serde::Serialize;
 pub struct Identity {
     /// `None` for a visitor.
     pub user_id: Option<String>,
-    /// `seller`, `buyer`: decides the rooms that the server joins on connect.
+    /// `seller` or `buyer`, which decides the rooms that the server joins on connect, and a role of the application's own
+    /// where the user has one (`agent`).
     pub roles: Vec<String>,
     /// The stores whose events the user may hear: one's own, and those one collaborates on.
     pub stores: Vec<String>,

@@ -11,23 +11,32 @@
 //!     |
 //! gateway: rooms -> sockets                  gateway, room, identity
 //! ```
+//!
+//! `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
+//! what no event waits for is in `beside`. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
+pub mod beside;
 pub mod capture;
 pub mod catalog;
 pub mod change;
 pub mod cli;
 pub mod config;
+pub mod contract;
 pub mod error;
 pub mod event;
 pub mod gateway;
 pub mod http;
 pub mod identity;
+pub mod inbox;
 pub mod metrics;
 pub mod migrate;
 pub mod pipeline;
+pub mod pool;
 pub mod position;
 pub mod readiness;
 pub mod replay;
 pub mod room;
 pub mod serve;
+pub mod shape;
+pub mod wire;

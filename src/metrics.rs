@@ -58,6 +58,10 @@ pub struct Metrics {
     pub capture_losses: IntCounter,
     pub dead_letters: IntCounter,
     pub rules_inactive: IntGauge,
+    /// Label: schedule.
+    pub scheduled_changes: IntCounterVec,
+    /// Label: kind.
+    pub notifications: IntCounterVec,
     pub cursor_saves: IntCounter,
     pub ready: IntGauge,
     pub standby: IntGauge,
@@ -147,6 +151,19 @@ impl Metrics {
                 r,
                 "rowcast_rules_inactive",
                 "Rules of the catalog that do nothing since the database lacks their table or column: the log at the start names them.",
+            ),
+            scheduled_changes: counters(
+                r,
+                "rowcast_scheduled_changes_total",
+                "Changes that schedules found and wrote to the change log, by schedule.",
+                &["schedule"],
+            ),
+            notifications: counters(
+                r,
+                "rowcast_notifications_total",
+                "Notifications that rules asked for, by kind. A change that is processed again counts again, though it \
+                 writes nothing.",
+                &["kind"],
             ),
             cursor_saves: counter(r, "rowcast_cursor_saves_total", "How often the cursor was made durable."),
             ready: gauge(

@@ -29,7 +29,8 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 2] = [migration!(1, "capture"), migration!(2, "watch_marketplace")];
+pub const MIGRATIONS: [Migration; 3] =
+    [migration!(1, "capture"), migration!(2, "watch_marketplace"), migration!(3, "inbox_and_schedules")];
 
 /// The tables that the migrations watch where they exist.
 pub const MARKETPLACE: [&str; 7] = [
@@ -167,9 +168,10 @@ impl Migrator {
         if self.applied().await?.is_empty() {
             return Ok(None);
         }
-        let tables = sqlx::query_scalar("select relation::text from rowcast.watched order by 1")
-            .fetch_all(&mut self.connection)
-            .await?;
+        let tables =
+            sqlx::query_scalar("select relation::text from rowcast.watched where schema <> 'rowcast' order by 1")
+                .fetch_all(&mut self.connection)
+                .await?;
         let bytes = sqlx::query_scalar(
             "select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint from pg_inherits where inhparent = to_regclass('rowcast.change')",
         )

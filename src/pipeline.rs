@@ -1,6 +1,7 @@
 //! The one way of a change to a client: capture's pages through the catalog's rules to the gateway's rooms.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,7 +16,9 @@ use crate::{
     change::{Change, Op, Page, Row, Tables},
     gateway::{Gateway, Policy},
     identity::Identity,
+    inbox::Inbox,
     metrics::Metrics,
+    pool,
     position::Position,
     room::Room,
 };
@@ -38,8 +41,11 @@ pub struct Pipeline {
     engine: Engine,
     gateway: Gateway,
     metrics: Arc<Metrics>,
+    inbox: Inbox,
     /// For dead letters.
     pool: PgPool,
+    /// What the page at hand has delivered already, if its notifications could not be written and it comes again.
+    delivered: HashSet<String>,
     /// When the rules were last bound to the tables.
     bound_at: Instant,
     /// The rules that were inactive then.
@@ -57,7 +63,7 @@ impl Sink for Pipeline {
         for failure in &evaluated.failures {
             self.bury(&page, failure).await?;
         }
-        for (number, event) in evaluated.events.iter().enumerate() {
+        for (number, event) in evaluated.events.iter().filter(|event| !self.delivered.contains(&event.id)).enumerate() {
             if number % EVENTS_AT_A_STRETCH == 0 {
                 // The sockets' writers get a turn, so that a client that reads isn't taken for one that doesn't.
                 tokio::task::yield_now().await;
@@ -66,6 +72,7 @@ impl Sink for Pipeline {
             let latency = (Utc::now() - event.at).to_std().unwrap_or_default();
             self.metrics.commit_to_emit_seconds.observe(latency.as_secs_f64());
         }
+        self.notify(&page, &evaluated).await?;
         if let Some(truncated) = page.changes.iter().find(|change| change.op == Op::Truncate) {
             tracing::info!(table = %truncated.table, "a table was truncated; clients are told to load anew");
             self.gateway.resync("a table was truncated");
@@ -93,7 +100,41 @@ impl Sink for Pipeline {
 impl Pipeline {
     /// No rule is live until capture has told of the tables.
     pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, pool: PgPool) -> Self {
-        Self { engine, gateway, metrics, pool, bound_at: Instant::now(), inactive: None }
+        let inbox = Inbox::new(pool.clone());
+        let delivered = HashSet::new();
+        Self { engine, gateway, metrics, inbox, pool, delivered, bound_at: Instant::now(), inactive: None }
+    }
+
+    /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
+    /// moves on: so none is forgotten, and what comes again is known by its id.
+    async fn notify(&mut self, page: &Page, evaluated: &Evaluated) -> Result<(), SinkError> {
+        if evaluated.inbox.is_empty() {
+            self.forget_delivered(evaluated);
+            return Ok(());
+        }
+        let refused = pool::in_time(self.inbox.write(&evaluated.inbox)).await.map_err(|error| {
+            self.delivered.extend(evaluated.events.iter().map(|event| event.id.clone()));
+            SinkError(format!("notifications can't be written: {error}"))
+        })?;
+        self.forget_delivered(evaluated);
+        for event in &evaluated.inbox {
+            self.metrics.notifications.with_label_values(&[&event.kind]).inc();
+        }
+        for refused in refused {
+            let (change_id, rule) = (refused.event.change_id, refused.event.rule.clone());
+            self.bury(page, &Failure { change_id, rule, error: refused.reason }).await?;
+        }
+        Ok(())
+    }
+
+    /// The page is done with, and what it delivered won't come again. The page that failed may have been another one, so the
+    /// rest stays known.
+    fn forget_delivered(&mut self, evaluated: &Evaluated) {
+        if !self.delivered.is_empty() {
+            for event in &evaluated.events {
+                self.delivered.remove(&event.id);
+            }
+        }
     }
 
     async fn evaluate(&mut self, page: &Page) -> Result<Evaluated, SinkError> {
@@ -130,9 +171,8 @@ impl Pipeline {
                 .bind(&*failure.rule)
                 .bind(&failure.error)
                 .bind(sqlx::types::Json(letter))
-                .execute(&self.pool)
-                .await;
-            match written {
+                .execute(&self.pool);
+            match pool::in_time(written).await {
                 Ok(_) => return Ok(()),
                 // Such as text that jsonb can't hold; then its id has to do.
                 Err(error) if error.as_database_error().is_some() => {
@@ -176,5 +216,9 @@ impl Policy for Catalog {
         payload: &serde_json::Value,
     ) -> Result<Vec<Room>, String> {
         self.room_for_message(identity, name, payload).map_err(|error| error.to_string())
+    }
+
+    fn waiting_rooms(&self) -> Vec<String> {
+        self.waiting_lists().iter().map(|list| list.rooms.clone()).collect()
     }
 }

@@ -52,7 +52,7 @@ impl Replays {
         let idle = self.idle.lock().expect("no panic under the lock").pop();
         idle.unwrap_or_else(|| Replayer {
             history: History::new(self.database.clone()),
-            engine: Engine::new(self.catalog.clone(), self.pool.clone()),
+            engine: Engine::of_the_past(self.catalog.clone(), self.pool.clone()),
             bound_to: None,
         })
     }

@@ -2,20 +2,22 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    beside,
     capture::Capture,
     catalog::{Catalog, Engine},
     config::{Config, DatabaseUrl, LookupConfig},
     error::Error,
-    gateway::{Gateway, Insecure},
+    gateway::{Gateway, Insecure, Neighbours},
     http::{self, Http},
+    inbox::Inbox,
     metrics::Metrics,
     migrate,
     pipeline::Pipeline,
+    pool,
     readiness::Readiness,
     replay::Replays,
 };
@@ -36,7 +38,7 @@ pub fn load_catalog(config: &Config) -> Result<Catalog, Error> {
     .map_err(Error::Catalog)
 }
 
-/// Binds the address, which for now must be a loopback one.
+/// Binds the address, which must be a loopback one.
 pub async fn bind(address: SocketAddr, auth: Auth) -> Result<TcpListener, Error> {
     let Auth::Insecure = auth;
     if !address.ip().is_loopback() {
@@ -57,24 +59,10 @@ pub async fn bind(address: SocketAddr, auth: Auth) -> Result<TcpListener, Error>
     })
 }
 
-/// A pool whose statements end when they take too long, in the server too.
-async fn connect(config: &LookupConfig, url: &DatabaseUrl, purpose: &str) -> Result<PgPool, Error> {
-    let limit = format!("set statement_timeout = {}", config.statement_timeout.as_millis());
-    let pool = PgPoolOptions::new()
-        .max_connections(config.connections)
-        .acquire_timeout(config.acquire_timeout)
-        .after_connect(move |connection, _| {
-            let limit = limit.clone();
-            Box::pin(async move { sqlx::raw_sql(AssertSqlSafe(limit)).execute(connection).await.map(drop) })
-        })
-        .connect_with(url.for_pool()?.application_name(&format!("rowcast {purpose}")))
-        .await?;
-    Ok(pool)
-}
-
 /// Runs until `shutdown` resolves, then drains: accept nothing more, stop capturing, close the sockets, end.
 ///
-/// Two tasks, both awaited here: capture and the HTTP server. If either ends before it was told to, so does the service.
+/// Three tasks, all awaited here: capture, the HTTP server, and what goes on beside them. If one ends before it was told
+/// to, so does the service.
 pub async fn run(
     config: Config,
     url: DatabaseUrl,
@@ -82,9 +70,12 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    // The live events' lookups wait for nobody: replays, sign-in and the demo page have connections of their own.
-    let pool = connect(&config.lookups, &url, "lookups").await?;
-    let aside = connect(&config.lookups, &url, "aside").await?;
+    // The live events' lookups wait for nobody: replays, sign-in, inboxes and the demo page have connections of their
+    // own, and so have the schedules.
+    let pool = pool::open(&config.lookups, &url, "lookups").await?;
+    let aside = pool::open(&config.lookups, &url, "aside").await?;
+    let few = LookupConfig { connections: 3, ..config.lookups.clone() };
+    let scheduled = pool::open(&few, &url, "schedules").await?;
     migrate::require_current(&pool).await?;
 
     let metrics = Arc::new(Metrics::new());
@@ -92,7 +83,9 @@ pub async fn run(
     let sign_in = Arc::new(Insecure::new(aside.clone()));
     tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
     let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), aside.clone()));
-    let (gateway, socket_io) = Gateway::new(config.gateway.clone(), catalog.clone(), sign_in, replays, metrics.clone());
+    let inbox = Arc::new(Inbox::new(aside.clone()));
+    let among = Neighbours { policy: catalog.clone(), sign_in, replay: replays, inbox, metrics: metrics.clone() };
+    let (gateway, socket_io) = Gateway::new(config.gateway.clone(), among);
     let (readiness, readiness_seen) = watch::channel(Readiness::not_ready("starting"));
     let router = http::router(Http {
         gateway: gateway.clone(),
@@ -110,6 +103,8 @@ pub async fn run(
         let gateway = gateway.clone();
         tokio::spawn(async move { http::serve(listener, &gateway, router, stopped).await })
     };
+    let beside = beside::run(&config, &catalog, &scheduled, &gateway, &metrics, &stop);
+    let mut beside = tokio::spawn(beside);
     let pipeline = Pipeline::new(Engine::new(catalog, pool.clone()), gateway.clone(), metrics.clone(), pool.clone());
     let capture =
         Capture { database: url.for_capture()?, options: config.capture.options(), sink: pipeline, readiness, metrics };
@@ -120,6 +115,7 @@ pub async fn run(
         () = shutdown => None,
         ended = &mut server => Some(format!("the HTTP server ended: {ended:?}")),
         ended = &mut capture => Some(format!("capture ended: {ended:?}")),
+        ended = &mut beside => Some(format!("the schedules ended: {ended:?}")),
     };
     if let Some(reason) = &ended_early {
         tracing::error!(reason, "stopping, since a part of the service ended by itself");
@@ -132,11 +128,15 @@ pub async fn run(
             capture.await.ok();
         }
         gateway.drain(config.drain_timeout).await;
+        if !beside.is_finished() {
+            beside.await.ok();
+        }
         if !server.is_finished() {
             server.await.ok();
         }
         pool.close().await;
         aside.close().await;
+        scheduled.close().await;
     };
     // The gateway gives up after its own time, so this is for what nobody thought of.
     if tokio::time::timeout(config.drain_timeout + Duration::from_secs(3), drain).await.is_err() {

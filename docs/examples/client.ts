@@ -1,46 +1,20 @@
 // A typed client for rowcast: joins rooms, drops repeats, and asks for what it missed when it reconnects.
 
 import { io, type Socket } from 'socket.io-client'
+// Written by `rowcast types > rowcast-events.ts`, here for the sample marketplace.
+import type { ClientToServerEvents, RowcastResync, ServerToClientEvents } from './rowcast-events'
 
-/** The events that this frontend uses, with their data; docs/frontend.md lists all. Money is a string. */
-export interface Events {
-  'product:updated': { productId: string; sellerId: string; changes: Record<string, unknown> }
-  'product:stock_changed': { productId: string; sellerId: string; oldStock: number | null; newStock: number | null }
-  'product:price_changed': { productId: string; sellerId: string; oldPrice: string; newPrice: string }
-  'order:updated': {
-    orderId: string
-    sellerId: string
-    buyerId: string | null
-    action: 'created' | 'fulfillment' | 'refund'
-    status: string
-    paymentStatus: string
-    fulfillmentStatus: string
-    total: string
-  }
-}
+/** What comes in an envelope: all but what the server says of the connection. */
+export type EventName = Exclude<keyof ServerToClientEvents, `rowcast:${string}`>
 
-export interface Envelope<Name extends keyof Events = keyof Events> {
-  type: Name
-  data: Events[Name]
-  /** When the row was written, by the database's clock. */
-  timestamp: string
-  userId?: string
-  metadata: { id: string; position: string; table: string; op: string; txid: string }
-}
-
-export type Ack = { success: true; room?: string; rooms?: string[]; position: string | null } | { success: false; error: string }
-
-export interface Resync {
-  reason: string
-  /** The rooms concerned; all of them where there are none here. */
-  rooms?: string[]
-}
+/** An event as its hearers get it. */
+export type EventOf<Name extends EventName> = Parameters<ServerToClientEvents[Name]>[0]
 
 export interface Options {
   url: string
   userId?: string
   /** Called when events were or may have been lost: load anew what the page shows. */
-  reload: (resync: Resync) => void
+  reload: (resync: RowcastResync) => void
   /** Called when the server lets nobody of ours into a room. */
   refused: (room: string, error: string) => void
 }
@@ -48,10 +22,10 @@ export interface Options {
 /** Repeats come soon after a reconnect, so a few thousand ids are enough. */
 const IDS_KEPT = 5000
 
-type Hear<Name extends keyof Events> = (event: Envelope<Name>) => void
+type Hear<Name extends EventName> = (event: EventOf<Name>) => void
 
 export class Rowcast {
-  readonly #socket: Socket
+  readonly #socket: Socket<ServerToClientEvents, ClientToServerEvents>
   readonly #refused: Options['refused']
   readonly #rooms = new Set<string>()
   readonly #hearers = new Map<string, Set<Hear<never>>>()
@@ -70,16 +44,16 @@ export class Rowcast {
     })
     this.#socket.on('connect', () => this.#rooms.forEach((room) => this.#enter(room)))
     this.#socket.on('disconnect', () => this.#behind.clear())
-    this.#socket.on('rowcast:resumed', ({ rooms }: { rooms: string[] }) => this.#caughtUp(rooms))
-    this.#socket.on('rowcast:resync', (resync: Resync) => {
+    this.#socket.on('rowcast:resumed', ({ rooms }) => this.#caughtUp(rooms))
+    this.#socket.on('rowcast:resync', (resync) => {
       this.#caughtUp(resync.rooms ?? [...this.#behind])
       reload(resync)
     })
-    this.#socket.onAny((name: string, event: Envelope) => this.#receive(name, event))
+    this.#socket.onAny((name: string, event: EventOf<EventName>) => this.#receive(name, event))
   }
 
   /** Hears an event, each once; returns the function that stops it. */
-  on<Name extends keyof Events>(name: Name, hear: Hear<Name>): () => void {
+  on<Name extends EventName>(name: Name, hear: Hear<Name>): () => void {
     const hearers = this.#hearers.get(name) ?? new Set()
     this.#hearers.set(name, hearers.add(hear))
     return () => void hearers.delete(hear)
@@ -101,7 +75,7 @@ export class Rowcast {
 
   #enter(room: string): void {
     if (this.#position !== undefined) this.#behind.add(room)
-    this.#socket.emit('join', { room, since: this.#position }, (answer: Ack) => {
+    this.#socket.emit('join', { room, since: this.#position ?? null }, (answer) => {
       if (!answer.success) {
         this.#behind.delete(room)
         this.#refused(room, answer.error)
@@ -113,7 +87,7 @@ export class Rowcast {
     rooms.forEach((room) => this.#behind.delete(room))
   }
 
-  #receive(name: string, event: Envelope): void {
+  #receive(name: string, event: EventOf<EventName>): void {
     if (event.metadata === undefined) return // rowcast:resumed and rowcast:resync
     const { id, position } = event.metadata
     if (this.#behind.size === 0) this.#position = position

@@ -50,7 +50,7 @@ struct Options {
     load: Vec<PathBuf>,
 
     /// Actions a second, all players together
-    #[arg(long, default_value_t = 8.0, value_name = "N", value_parser = parse_rate)]
+    #[arg(long, default_value_t = 6.0, value_name = "N", value_parser = parse_rate)]
     rate: f64,
 
     /// Makes the players' choices repeatable

@@ -60,17 +60,12 @@ impl Doorbell {
     /// what a connection tells itself.
     pub async fn new(connection: Connection, ringer: &Connection) -> Result<Self, CaptureError> {
         let mut notifications = connection.notifications();
-        connection.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
-        // This session holds the lease. Should we vanish, the server has to notice, also while it waits for a lock. What a
-        // version or platform refuses of it, it does without.
-        for setting in LET_GO {
-            connection.batch_execute(setting).await.ok();
-        }
         connection.batch_execute(&format!("listen {CHANNEL}")).await?;
         notifications.mark_unchanged();
         let sent = ringer.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await;
         if sent.as_ref().is_err_and(|error| error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)) {
             let hearing = Hearing::QueueFull;
+            settle(&connection).await?;
             return Ok(Self { connection, notifications, hearing, heard: 0, rings: VecDeque::new() });
         }
         sent?;
@@ -79,6 +74,7 @@ impl Doorbell {
             Err(_) => Hearing::Deaf,
             Ok(Err(_)) => return Err(connection.ended()),
             Ok(Ok(())) => {
+                settle(&connection).await?;
                 let prepared =
                     connection.query_typed_one("select current_setting('max_prepared_transactions')", &[]).await?;
                 if prepared.try_get::<_, &str>(0)? == "0" { Hearing::Doorbell } else { Hearing::Timer }
@@ -135,4 +131,14 @@ impl Doorbell {
         }
         self.rings.len() > limit
     }
+}
+
+/// The session is ours alone, no pooler's: it may be set up for holding the lease. Should we vanish, the server has to
+/// notice, also while it waits for a lock. What a version or platform refuses of it, it does without.
+async fn settle(connection: &Connection) -> Result<(), CaptureError> {
+    connection.batch_execute("set statement_timeout = 0; set lock_timeout = 0").await?;
+    for setting in LET_GO {
+        connection.batch_execute(setting).await.ok();
+    }
+    Ok(())
 }

@@ -17,6 +17,7 @@ mod decode;
 mod doorbell;
 mod history;
 mod lease;
+mod look;
 mod progress;
 mod retention;
 mod snapshot;
@@ -32,7 +33,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     connection::{Connection, describe},
     history::{History, Replay, Unknown},
+    look::Look,
     retention::LogStatistics,
+    tables::read as read_tables,
 };
 use self::{
     cursor::{Claimed, Cursor},

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 use super::CaptureError;
-use crate::change::{Change, Column, Kind, Op, Table, TableName, Tables};
+use crate::change::{Change, Column, Kind, OWN_SCHEMA, Op, Table, TableName, Tables};
 
 /// A domain counts as the type below it.
 const TABLES: &str = r#"
 select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as nullable,
-       format_type(a.atttypid, a.atttypmod) as sql_type, coalesce(nullif(t.typbasetype, 0), t.oid) as base_type
+       format_type(a.atttypid, a.atttypmod) as sql_type, base.oid as base_type, base.typname::text as base_name,
+       array(select e.enumlabel::text from pg_catalog.pg_enum e
+             where e.enumtypid in (base.oid, nullif(base.typelem, 0)) order by e.enumsortorder) as labels
 from rowcast.watched w
 join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
      and not a.attname::text = any (w.excluded)
 join pg_catalog.pg_type t on t.oid = a.atttypid
+join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
 "#;
 
 /// Oids of `pg_catalog.pg_type`, the same in every Postgres (`pg_type.dat`).
@@ -37,7 +40,13 @@ pub async fn read(client: &Client) -> Result<Tables, CaptureError> {
             oid::TIMESTAMP | oid::TIMESTAMPTZ => Kind::Timestamp,
             _ => Kind::Plain,
         };
-        let column = Column { kind, nullable: row.try_get(4)?, sql_type: row.try_get(5)? };
+        let column = Column {
+            kind,
+            nullable: row.try_get(4)?,
+            sql_type: row.try_get(5)?,
+            base_type: row.try_get(7)?,
+            labels: row.try_get(8)?,
+        };
         table.columns.insert(row.try_get::<_, &str>(3)?.into(), column);
     }
     Ok(tables.into_iter().collect())
@@ -45,8 +54,8 @@ pub async fn read(client: &Client) -> Result<Tables, CaptureError> {
 
 /// Whether a change has the columns that its table is known to have. If not, the table was altered since.
 pub fn fits(change: &Change, tables: &Tables) -> bool {
-    let (Some(row), Some(table)) = (change.row(), tables.get(&change.table)) else {
-        return change.op == Op::Truncate;
-    };
+    let Some(row) = change.row() else { return change.op == Op::Truncate };
+    // The rows of a schedule are written in their final form.
+    let Some(table) = tables.get(&change.table) else { return &*change.table.schema == OWN_SCHEMA };
     row.columns().map(|(name, _)| name).eq(table.columns.keys().map(|name| &**name))
 }

@@ -2,7 +2,7 @@
 //! knows how to run.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::Arc,
 };
@@ -11,8 +11,10 @@ use super::{
     Catalog,
     expression::{Origin, Uses},
     fault::quoted,
-    lookups::Prepared,
-    rule::Rule,
+    own_tables::OwnTables,
+    query::Prepared,
+    rule::{AudienceRule, Rule},
+    template::Template,
 };
 use crate::change::{Op, TableName, Tables};
 
@@ -22,6 +24,8 @@ pub struct Inactive {
     pub rule: Arc<str>,
     pub event: Arc<str>,
     pub table: TableName,
+    /// The audience that hears nothing, by its place in the rule; `None` if it is the whole rule.
+    pub audience: Option<usize>,
     pub reason: String,
 }
 
@@ -46,26 +50,42 @@ pub(super) struct Live {
 pub(super) type Index = HashMap<TableName, HashMap<Op, Vec<Arc<Live>>>>;
 
 /// Sorts the rules into those that are live and those that are not, with the reasons.
-pub(super) fn bind(catalog: &Catalog, tables: &Tables, prepared: &[Prepared]) -> (Index, Vec<Inactive>) {
+pub(super) fn bind(
+    catalog: &Catalog,
+    tables: &Tables,
+    own: &OwnTables,
+    prepared: &[Prepared],
+) -> (Index, Vec<Inactive>) {
     let (mut index, mut inactive) = (Index::new(), Vec::new());
     for (place, rule) in catalog.rules.iter().enumerate() {
-        let idle =
-            |reason| Inactive { rule: rule.name.clone(), event: rule.event.clone(), table: rule.table.clone(), reason };
+        let idle = |reason| Inactive {
+            rule: rule.name.clone(),
+            event: rule.event.clone(),
+            table: rule.table.clone(),
+            audience: None,
+            reason,
+        };
         if let Err(reason) =
-            table_serves(rule, tables).and_then(|()| lookups_serve(catalog, rule, &rule.uses, prepared))
+            table_serves(rule, tables, own).and_then(|()| lookups_serve(catalog, rule, &rule.uses, prepared))
         {
             inactive.push(idle(reason));
             continue;
         }
+        let refused = |place: &usize| matches!(prepared[rule.lookups[*place].lookup], Prepared::Refused(_));
         let (mut audiences, mut reasons) = (Vec::new(), Vec::new());
         let mut lookups = rule.uses.lookups.clone();
+        // Refused lookups that live audiences do without, each with the first of these.
+        let mut spared: BTreeMap<usize, usize> = BTreeMap::new();
         for (number, audience) in rule.to.iter().enumerate() {
-            match lookups_serve(catalog, rule, &audience.uses, prepared) {
-                Ok(()) => {
-                    audiences.push(number);
-                    lookups.extend(&audience.uses.lookups);
-                }
-                Err(reason) => reasons.push((number, reason)),
+            if let Err(reason) = lookups_serve(catalog, rule, &needed(audience, refused), prepared) {
+                reasons.push((number, reason));
+                continue;
+            }
+            audiences.push(number);
+            let (without, with): (BTreeSet<_>, BTreeSet<_>) = audience.uses.lookups.iter().copied().partition(refused);
+            lookups.extend(with);
+            for place in without {
+                spared.entry(place).or_insert(number);
             }
         }
         if audiences.is_empty() {
@@ -73,7 +93,13 @@ pub(super) fn bind(catalog: &Catalog, tables: &Tables, prepared: &[Prepared]) ->
             continue;
         }
         inactive.extend(reasons.into_iter().map(|(number, reason)| {
-            idle(format!("only audience {} of {} hears nothing: {reason}", number + 1, rule.to.len()))
+            let rooms: Vec<String> = rule.to[number].rooms.iter().map(Template::source).collect();
+            let reason = format!("the audience {} hears nothing: {reason}", rooms.join(", "));
+            Inactive { audience: Some(number), ..idle(reason) }
+        }));
+        inactive.extend(spared.into_iter().map(|(place, number)| {
+            let reason = refusal(catalog, rule, place, prepared);
+            Inactive { audience: Some(number), ..idle(format!("{reason}; what it would find counts as null")) }
         }));
         let live = Arc::new(Live { rule: place, audiences, lookups });
         for op in &rule.on {
@@ -84,8 +110,15 @@ pub(super) fn bind(catalog: &Catalog, tables: &Tables, prepared: &[Prepared]) ->
     (index, inactive)
 }
 
-fn table_serves(rule: &Rule, tables: &Tables) -> Result<(), String> {
+fn table_serves(rule: &Rule, tables: &Tables, own: &OwnTables) -> Result<(), String> {
     let name = &rule.table;
+    if let Some(columns) = own.columns(name)? {
+        let missing = rule.columns().into_iter().find(|column| !columns.is_none_or(|has| has.contains_key(*column)));
+        return match missing {
+            Some(column) => Err(format!("{name} has no column {column:?}")),
+            None => Ok(()),
+        };
+    }
     let Some(table) = tables.get(name) else {
         return Err(format!("the table {name} is not watched: if the database has it, run `rowcast watch {name}`"));
     };
@@ -100,13 +133,34 @@ fn table_serves(rule: &Rule, tables: &Tables) -> Result<(), String> {
     Err(format!("the table {name} has no {noun} {}, or leaves it out of capture", quoted(missing)))
 }
 
+/// What an audience can't do without. A lookup that the database refuses is spared where only data and rooms read it: it
+/// counts as having found nothing, which leaves `first(row.buyer_id, buyer.user_id)` its first. Not where a condition reads
+/// it, which might let somebody hear what is not for them; nor where nobody would hear anything.
+fn needed(audience: &AudienceRule, refused: impl Fn(&usize) -> bool) -> Uses {
+    let mut needed = audience.uses.clone();
+    let dead = audience.rooms.iter().all(|room| room.hangs_on().is_some_and(|place| refused(&place)));
+    if !dead {
+        needed.lookups.retain(|place| !refused(place) || audience.conditions.contains(place));
+    }
+    needed
+}
+
+fn refusal(catalog: &Catalog, rule: &Rule, place: usize, prepared: &[Prepared]) -> String {
+    let lookup = rule.lookups[place].lookup;
+    let reason = match &prepared[lookup] {
+        Prepared::Refused(reason) => reason,
+        _ => "the database did not answer",
+    };
+    format!("the lookup {:?} can't be run: {reason}", catalog.lookups[lookup].name)
+}
+
 fn lookups_serve(catalog: &Catalog, rule: &Rule, uses: &Uses, prepared: &[Prepared]) -> Result<(), String> {
     for place in &uses.lookups {
         let lookup = rule.lookups[*place].lookup;
         let name = &catalog.lookups[lookup].name;
         let columns = match &prepared[lookup] {
-            Prepared::Refused(reason) => return Err(format!("the lookup {name:?} can't be run: {reason}")),
-            Prepared::Columns(columns) => columns,
+            Prepared::Refused(_) => return Err(refusal(catalog, rule, *place, prepared)),
+            Prepared::Runnable(runnable) => &runnable.columns,
             // Taken as good: evaluation will tell.
             Prepared::Unknown => continue,
         };
@@ -115,7 +169,7 @@ fn lookups_serve(catalog: &Catalog, rule: &Rule, uses: &Uses, prepared: &[Prepar
             Origin::Each => uses.each_of == Some(*place),
             _ => false,
         });
-        if let Some((_, column)) = read.into_iter().find(|(_, column)| !columns.contains(&**column)) {
+        if let Some((_, column)) = read.into_iter().find(|(_, column)| !columns.contains_key(&**column)) {
             return Err(format!("the lookup {name:?} returns no column {column:?}"));
         }
     }

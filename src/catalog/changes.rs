@@ -16,7 +16,7 @@ pub(super) const KEY: &str = "changes";
 
 /// Which columns an audience hears of, and under which keys.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub struct Changes {
     /// `None` stands for the object itself; a group's columns stand in an object of their own.
     groups: Vec<(Option<String>, Columns)>,
     except: BTreeSet<String>,
@@ -32,7 +32,7 @@ enum Columns {
 }
 
 impl Changes {
-    pub fn compile(declaration: ChangesDeclaration, keys: Vec<(String, Vec<String>)>) -> Self {
+    pub(super) fn compile(declaration: ChangesDeclaration, keys: Vec<(String, Vec<String>)>) -> Self {
         let keys = keys.into_iter().map(|(column, keys)| (column, keys.into_iter().collect())).collect();
         let listed = |columns: Vec<String>| Columns::Listed(columns.into_iter().collect());
         let (groups, except) = match declaration {
@@ -50,6 +50,38 @@ impl Changes {
             }
         };
         Self { groups, except, keys }
+    }
+
+    /// Which columns' new values they are, as people read it: `all but updated_at`, `pricing: total; terms: others`.
+    pub fn outline(&self) -> String {
+        let groups = self.groups.iter().map(|(name, columns)| {
+            let columns = match columns {
+                Columns::Others => if self.groups.len() == 1 { "all" } else { "others" }.to_owned(),
+                Columns::Listed(columns) => columns.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            };
+            name.as_ref().map_or(columns.clone(), |name| format!("{name}: {columns}"))
+        });
+        let mut outline = groups.collect::<Vec<_>>().join("; ");
+        if !self.except.is_empty() {
+            let except: Vec<_> = self.except.iter().map(String::as_str).collect();
+            outline.push_str(&format!(" but {}", except.join(", ")));
+        }
+        for (column, keys) in &self.keys {
+            let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+            outline.push_str(&format!("; of {column} only {}", keys.join(", ")));
+        }
+        outline
+    }
+
+    /// The groups, each with those of the columns that stand in it; the group without a name is the object itself.
+    pub fn groups<'a>(&'a self, columns: &[&'a str]) -> Vec<(Option<&'a str>, Vec<&'a str>)> {
+        let of = |held: &Columns| columns.iter().copied().filter(|column| self.holds(held, column)).collect();
+        self.groups.iter().map(|(name, held)| (name.as_deref(), of(held))).collect()
+    }
+
+    /// The keys that are shown of the objects in a column; `None` if all are.
+    pub fn keys_of(&self, column: &str) -> Option<&BTreeSet<String>> {
+        self.keys.get(column)
     }
 
     /// `{"price":"12.50"}`, or `None` if none of the audience's columns changed.

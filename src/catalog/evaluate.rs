@@ -6,12 +6,15 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::value::RawValue;
+
 use super::{
     Catalog, Inactive,
     bind::{self, Index, Live},
     changes,
     expression::{Expression, Scope, Surroundings},
     lookups::{Found, Runner, Unavailable},
+    own_tables::OwnTables,
     rule::{AudienceRule, Rule},
     value::RowView,
 };
@@ -22,11 +25,16 @@ use crate::{
     room::Room,
 };
 
+/// Of one change so many items of a `per` make events: a list is as long as whoever writes it likes.
+const MOST_ITEMS: usize = 100;
+
 /// Evaluates the catalog's rules against the changes of one database.
 pub struct Engine {
-    catalog: Arc<Catalog>,
-    live: Index,
-    runner: Runner,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) live: Index,
+    pub(super) runner: Runner,
+    /// Whether notifications are asked for: those of the past have been written.
+    writes_inbox: bool,
     changes_key: Arc<str>,
 }
 
@@ -35,6 +43,8 @@ pub struct Engine {
 pub struct Evaluated {
     /// In the order of the changes; for one change, in the order of the files and rules.
     pub events: Vec<Event>,
+    /// What is to be written into inboxes: the kind of the notification, its recipients' rooms, and its data.
+    pub inbox: Vec<Event>,
     pub failures: Vec<Failure>,
 }
 
@@ -47,30 +57,35 @@ pub struct Failure {
 }
 
 /// A rule whose condition holds for a change.
-struct Match<'p> {
-    change: &'p Change,
-    live: Arc<Live>,
+pub(super) struct Match<'p> {
+    pub change: &'p Change,
+    pub live: Arc<Live>,
     /// What to look up, by the lookup's place in the rule.
-    keys: BTreeMap<usize, String>,
+    pub keys: BTreeMap<usize, String>,
 }
 
 /// What the lookups of a page found, by their places in the catalog; or why one failed.
-type Finds = HashMap<usize, Result<HashMap<Box<str>, Found>, String>>;
+pub(super) type Finds = HashMap<usize, Result<HashMap<Box<str>, Found>, String>>;
 
 impl Engine {
     /// No rule is live until [`Engine::bind`] has seen the tables.
     pub fn new(catalog: Arc<Catalog>, pool: sqlx::PgPool) -> Self {
         let runner = Runner::new(pool, &catalog.lookups);
-        Self { catalog, live: Index::new(), runner, changes_key: changes::KEY.into() }
+        Self { catalog, live: Index::new(), runner, writes_inbox: true, changes_key: changes::KEY.into() }
+    }
+
+    /// For changes that have been evaluated before: rules that write into inboxes are left out, and lookups write nothing.
+    pub fn of_the_past(catalog: Arc<Catalog>, pool: sqlx::PgPool) -> Self {
+        let mut engine = Self { writes_inbox: false, ..Self::new(catalog, pool) };
+        engine.runner.without_writing = true;
+        engine
     }
 
     /// Decides which rules are live; to be called at start and whenever the watched tables change their shape.
     pub async fn bind(&mut self, tables: &Tables) -> Vec<Inactive> {
-        let mut prepared = Vec::with_capacity(self.catalog.lookups.len());
-        for lookup in &self.catalog.lookups {
-            prepared.push(self.runner.prepare(lookup).await);
-        }
-        let (live, inactive) = bind::bind(&self.catalog, tables, &prepared);
+        let prepared = self.runner.prepare(&self.catalog.lookups).await;
+        let own = OwnTables::survey(&self.catalog.schedules, self.runner.pool()).await;
+        let (live, inactive) = bind::bind(&self.catalog, tables, &own, &prepared);
         self.live = live;
         inactive
     }
@@ -81,8 +96,12 @@ impl Engine {
         let matches = self.matches(page, &mut evaluated.failures);
         let finds = self.look_up(page, &matches).await?;
         for found in matches {
-            match self.event(&found, &finds, page.position) {
-                Ok(event) => evaluated.events.extend(event),
+            let made = match self.catalog.rules[found.live.rule].inbox {
+                false => &mut evaluated.events,
+                true => &mut evaluated.inbox,
+            };
+            match self.events(&found, &finds, page.position) {
+                Ok(events) => made.extend(events),
                 Err(error) => evaluated.failures.push(self.failure(&found, error)),
             }
         }
@@ -102,7 +121,7 @@ impl Engine {
             let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
             for live in rules {
                 let rule = &self.catalog.rules[live.rule];
-                if !touches(rule, change) {
+                if rule.inbox && !self.writes_inbox || !touches(rule, change) {
                     continue;
                 }
                 match keys(rule, live, &surroundings) {
@@ -117,7 +136,7 @@ impl Engine {
         matches
     }
 
-    async fn look_up(&mut self, page: &Page, matches: &[Match<'_>]) -> Result<Finds, Unavailable> {
+    pub(super) async fn look_up(&mut self, page: &Page, matches: &[Match<'_>]) -> Result<Finds, Unavailable> {
         let mut tables = BTreeSet::new();
         let mut last = None;
         for change in &page.changes {
@@ -145,8 +164,8 @@ impl Engine {
         Ok(finds)
     }
 
-    /// `None` if nobody hears it.
-    fn event(&self, found: &Match<'_>, finds: &Finds, position: Position) -> Result<Option<Event>, String> {
+    /// One event, or one for each item of the rule's `per`; none that nobody hears.
+    pub(super) fn events(&self, found: &Match<'_>, finds: &Finds, position: Position) -> Result<Vec<Event>, String> {
         let Match { change, live, keys } = found;
         let rule = &self.catalog.rules[live.rule];
         let mut rows: Vec<Found> = Vec::with_capacity(rule.lookups.len());
@@ -161,15 +180,46 @@ impl Engine {
         let views = rule.lookups.iter().zip(&rows).map(|(call, rows)| (call.name.as_str(), RowView(rows.first())));
         let scope = Scope::with_lookups(change, views.collect());
         let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
+        let Some(per) = &rule.per else {
+            let event = self.event(found, &rows, &scope, &[], position, Event::id(change, &rule.name))?;
+            return Ok(event.into_iter().collect());
+        };
+        let items = per.objects(&surroundings)?;
+        // What is the same for each item is worked out once: it may hold all of them.
+        let unvarying = rule.data.iter().map(|(_, expression)| match expression.uses.item {
+            true => Ok(None),
+            false => expression.json(&surroundings).map(Some),
+        });
+        let unvarying = if items.is_empty() { Vec::new() } else { unvarying.collect::<Result<Vec<_>, _>>()? };
+        let mut events = Vec::new();
+        for (number, item) in items.iter().take(MOST_ITEMS).enumerate() {
+            let scope = scope.with_item(RowView(Some(item)));
+            let id = format!("{}.{number}", Event::id(change, &rule.name));
+            events.extend(self.event(found, &rows, &scope, &unvarying, position, id)?);
+        }
+        Ok(events)
+    }
 
-        let mut rendering = Rendering { rule, change, changes_key: &self.changes_key, shared: None };
+    /// `None` if nobody hears it.
+    fn event(
+        &self,
+        Match { change, live, .. }: &Match<'_>,
+        rows: &[Found],
+        scope: &Scope<'_>,
+        unvarying: &[Option<Box<RawValue>>],
+        position: Position,
+        id: String,
+    ) -> Result<Option<Event>, String> {
+        let rule = &self.catalog.rules[live.rule];
+        let surroundings = Surroundings::of_change(&self.catalog.context, scope);
+        let mut rendering = Rendering { rule, change, changes_key: &self.changes_key, unvarying, shared: None };
         let mut audiences = Vec::new();
         for number in &live.audiences {
             let audience = &rule.to[*number];
             match audience.each {
                 None => audiences.extend(rendering.audience(audience, &surroundings)?),
                 Some(place) => {
-                    self.each(audience, &rows[place], &mut rendering, &scope, &surroundings, &mut audiences)?;
+                    self.each(audience, &rows[place], &mut rendering, scope, &surroundings, &mut audiences)?;
                 }
             }
         }
@@ -182,7 +232,9 @@ impl Engine {
         };
         Ok(Some(Event {
             kind: rule.event.clone(),
-            id: Event::id(change, &rule.name),
+            id,
+            change_id: change.id,
+            rule: rule.name.clone(),
             at: change.at,
             actor: actor.or_else(|| change.actor.clone()),
             table: change.table.clone(),
@@ -232,10 +284,11 @@ impl Engine {
     pub(super) fn bind_prepared(
         &mut self,
         tables: &Tables,
-        prepared: impl Fn(&str) -> super::lookups::Prepared,
+        prepared: impl Fn(&str) -> super::query::Prepared,
     ) -> Vec<Inactive> {
         let prepared: Vec<_> = self.catalog.lookups.iter().map(|lookup| prepared(&lookup.name)).collect();
-        let (live, inactive) = bind::bind(&self.catalog, tables, &prepared);
+        let (live, inactive) =
+            bind::bind(&self.catalog, tables, &OwnTables::unseen(&self.catalog.schedules), &prepared);
         self.live = live;
         inactive
     }
@@ -251,6 +304,8 @@ struct Rendering<'a> {
     rule: &'a Rule,
     change: &'a Change,
     changes_key: &'a Arc<str>,
+    /// What is known already of the rule's own data, in their order; may be shorter.
+    unvarying: &'a [Option<Box<RawValue>>],
     /// The rule's own data, once an audience has asked for them.
     shared: Option<Data>,
 }
@@ -277,17 +332,26 @@ impl Rendering<'_> {
             },
         };
         let mut data = match (&audience.data, &self.shared) {
-            (Some(own), _) => render(own, at)?,
+            (Some(own), _) => render(own, &[], at)?,
             (None, Some(shared)) => shared.clone(),
-            (None, None) => self.shared.insert(render(&self.rule.data, at)?).clone(),
+            (None, None) => self.shared.insert(render(&self.rule.data, self.unvarying, at)?).clone(),
         };
         data.extend(changes.map(|changes| (self.changes_key.clone(), changes)));
         Ok(Some(data))
     }
 }
 
-fn render(data: &[(Arc<str>, Expression)], at: &Surroundings<'_>) -> Result<Data, String> {
-    data.iter().map(|(key, expression)| Ok((key.clone(), expression.json(at)?))).collect()
+fn render(
+    data: &[(Arc<str>, Expression)],
+    known: &[Option<Box<RawValue>>],
+    at: &Surroundings<'_>,
+) -> Result<Data, String> {
+    let known = known.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+    let rendered = data.iter().zip(known).map(|((key, expression), known)| match known {
+        Some(value) => Ok((key.clone(), value.clone())),
+        None => Ok((key.clone(), expression.json(at)?)),
+    });
+    rendered.collect()
 }
 
 fn named_rooms(audience: &AudienceRule, at: &Surroundings<'_>) -> Result<Vec<Room>, String> {
@@ -302,12 +366,12 @@ fn named_rooms(audience: &AudienceRule, at: &Surroundings<'_>) -> Result<Vec<Roo
     Ok(rooms)
 }
 
-fn holds(condition: Option<&Expression>, at: &Surroundings<'_>) -> Result<bool, String> {
+pub(super) fn holds(condition: Option<&Expression>, at: &Surroundings<'_>) -> Result<bool, String> {
     condition.map_or(Ok(true), |condition| condition.test(at))
 }
 
 /// Whether one of the rule's columns changed; told without any expression.
-fn touches(rule: &Rule, change: &Change) -> bool {
+pub(super) fn touches(rule: &Rule, change: &Change) -> bool {
     let (Op::Update, Some(columns)) = (change.op, &rule.changed) else { return true };
     let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
     columns.iter().any(|column| match (old.get(column), new.get(column)) {
@@ -317,7 +381,7 @@ fn touches(rule: &Rule, change: &Change) -> bool {
 }
 
 /// The lookup keys of a rule that matches; `None` if it doesn't.
-fn keys(rule: &Rule, live: &Live, at: &Surroundings<'_>) -> Result<Option<BTreeMap<usize, String>>, String> {
+pub(super) fn keys(rule: &Rule, live: &Live, at: &Surroundings<'_>) -> Result<Option<BTreeMap<usize, String>>, String> {
     if !holds(rule.when.as_ref(), at)? {
         return Ok(None);
     }

@@ -21,7 +21,7 @@ use super::{
     functions,
     value::{self, NULL, RowView},
 };
-use crate::change::Change;
+use crate::change::{Change, Row};
 
 /// Which row an expression reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,8 @@ pub(super) enum Origin {
     Lookup(usize),
     /// The row at hand of a lookup that returns many.
     Each,
+    /// The object at hand of a rule's `per`.
+    Item,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub(super) struct Expression {
 }
 
 #[derive(Debug)]
-enum Form {
+pub(super) enum Form {
     Column(Origin, Box<str>),
     Constant(Box<RawValue>),
     Cel(IdedExpr),
@@ -59,6 +61,8 @@ pub(super) struct Uses {
     pub lookups: BTreeSet<usize>,
     /// Whether `each` is read.
     pub each: bool,
+    /// Whether `item` is read.
+    pub item: bool,
     /// The lookup that `each` stands for, by its place in the rule.
     pub each_of: Option<usize>,
 }
@@ -68,6 +72,7 @@ impl Uses {
         self.columns.extend(other.columns.iter().cloned());
         self.lookups.extend(&other.lookups);
         self.each |= other.each;
+        self.item |= other.item;
         self.each_of = self.each_of.or(other.each_of);
     }
 }
@@ -83,6 +88,8 @@ pub(super) struct Vocabulary<'a> {
     /// The rule's lookups with their places; those that return many are read through `each` alone.
     pub lookups: Vec<(String, Returns)>,
     pub each: Option<usize>,
+    /// Whether there is an `item`.
+    pub item: bool,
     /// Other variables, each with the fields that it has (none: it is a plain value).
     pub variables: Vec<(&'a str, &'static [&'static str])>,
 }
@@ -101,6 +108,7 @@ impl Vocabulary<'_> {
             "new" if self.change => Some(Origin::New),
             "row" if self.change => Some(Origin::Row),
             "each" if self.each.is_some() => Some(Origin::Each),
+            "item" if self.item => Some(Origin::Item),
             name => self.lookups.iter().position(|(lookup, _)| lookup == name).map(Origin::Lookup),
         }
     }
@@ -112,7 +120,7 @@ impl Vocabulary<'_> {
     fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         if self.change {
-            names.extend(["old", "new", "row", "changed", "op"]);
+            names.extend(["old", "new", "row", "changed", "op", "at"]);
         }
         if self.settings.is_some() {
             names.push("settings");
@@ -122,6 +130,9 @@ impl Vocabulary<'_> {
         names.extend(self.lets.keys().map(String::as_str));
         if self.each.is_some() {
             names.push("each");
+        }
+        if self.item {
+            names.push("item");
         }
         names
     }
@@ -274,6 +285,7 @@ impl Analysis<'_> {
     fn column(&mut self, origin: Origin, column: &str, tested: bool) {
         match origin {
             Origin::Each => self.uses.each = true,
+            Origin::Item => self.uses.item = true,
             Origin::Lookup(place) => {
                 let (name, returns) = &self.vocabulary.lookups[place];
                 if *returns == Returns::Many {
@@ -294,7 +306,7 @@ impl Analysis<'_> {
             self.faults.push(format!("{name:?} is a row: read a column of it, {name}.column"));
         } else if name == "settings" && self.vocabulary.settings.is_some() {
             self.faults.push("name the setting: settings.name".to_owned());
-        } else if !(self.vocabulary.change && ["changed", "op"].contains(&name))
+        } else if !(self.vocabulary.change && ["changed", "op", "at"].contains(&name))
             && self.vocabulary.fields(name).is_none()
             && !TYPES.contains(&name)
         {
@@ -326,6 +338,7 @@ pub(super) struct Scope<'a> {
     row: RowView<'a>,
     /// The rule's lookups by name, and what each found.
     lookups: Vec<(&'a str, RowView<'a>)>,
+    item: RowView<'a>,
     each: RowView<'a>,
 }
 
@@ -337,6 +350,7 @@ impl<'a> Scope<'a> {
             new: RowView(change.new.as_ref()),
             row: RowView(change.row()),
             lookups: Vec::new(),
+            item: RowView(None),
             each: RowView(None),
         }
     }
@@ -346,16 +360,26 @@ impl<'a> Scope<'a> {
     }
 
     pub fn with_each(&self, each: RowView<'a>) -> Self {
-        Self { lookups: self.lookups.clone(), each, ..Self::new(self.change) }
+        Self { lookups: self.lookups.clone(), item: self.item, each, ..Self::new(self.change) }
     }
 
-    fn row(&self, origin: Origin) -> RowView<'a> {
+    pub fn with_item(&self, item: RowView<'a>) -> Self {
+        Self { lookups: self.lookups.clone(), item, ..Self::new(self.change) }
+    }
+
+    /// Whether a lookup, by its place in the rule, has no row.
+    pub fn lookup_found_nothing(&self, place: usize) -> bool {
+        self.lookups.get(place).is_none_or(|(_, row)| row.0.is_none())
+    }
+
+    pub fn row(&self, origin: Origin) -> RowView<'a> {
         match origin {
             Origin::Old => self.old,
             Origin::New => self.new,
             Origin::Row => self.row,
             Origin::Lookup(place) => self.lookups[place].1,
             Origin::Each => self.each,
+            Origin::Item => self.item,
         }
     }
 }
@@ -367,6 +391,10 @@ impl VariableResolver for Scope<'_> {
             "new" => CowVal::Borrowed(&self.new),
             "row" => CowVal::Borrowed(&self.row),
             "each" => CowVal::Borrowed(&self.each),
+            "item" => CowVal::Borrowed(&self.item),
+            "at" => CowVal::owned(cel::common::types::CelString::from(
+                self.change.at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+            )),
             "op" => CowVal::owned(cel::common::types::CelString::from(match self.change.op {
                 crate::change::Op::Insert => "insert",
                 crate::change::Op::Update => "update",
@@ -407,6 +435,23 @@ impl<'s> Surroundings<'s> {
 }
 
 impl Expression {
+    /// The lookup, by its place, if the expression is a column of its row and nothing else.
+    pub fn plain_lookup(&self) -> Option<usize> {
+        match self.form {
+            Form::Column(Origin::Lookup(place), _) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// As it is written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub fn form(&self) -> &Form {
+        &self.form
+    }
+
     fn failed(&self, error: impl std::fmt::Display) -> String {
         format!("`{}`: {error}", self.source)
     }
@@ -464,6 +509,14 @@ impl Expression {
             Ok(items) => items.iter().filter_map(|item| self.as_name(item.get()).transpose()).collect(),
             Err(_) => Ok(self.as_name(json.get())?.into_iter().collect()),
         }
+    }
+
+    /// The value as objects: a list of them, or none where it is null.
+    pub fn objects<'e>(&'e self, at: &'e Surroundings<'e>) -> Result<Vec<Row>, String> {
+        let json = self.json(at)?;
+        let objects: Option<Vec<BTreeMap<Box<str>, Box<RawValue>>>> =
+            serde_json::from_str(json.get()).map_err(|_| self.failed("expected a list of objects, or null"))?;
+        Ok(objects.unwrap_or_default().into_iter().map(|object| object.into_iter().collect()).collect())
     }
 
     fn as_name(&self, json: &str) -> Result<Option<String>, String> {

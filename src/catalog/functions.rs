@@ -6,9 +6,25 @@ use std::{borrow::Cow, cmp::Ordering, str::FromStr, sync::Arc};
 use bigdecimal::BigDecimal;
 use cel::{Context, ExecutionError, Value, extractors::Arguments};
 
+use super::items::item_changes;
+
 /// Names of the functions in this module.
-pub(super) const OWN: [&str; 9] =
-    ["below", "above", "atMost", "compare", "becomes", "first", "field", "cents", "camel"];
+pub(super) const OWN: [&str; 14] = [
+    "below",
+    "above",
+    "atMost",
+    "compare",
+    "becomes",
+    "first",
+    "field",
+    "cents",
+    "camel",
+    "minus",
+    "day",
+    "parse",
+    "only",
+    "itemChanges",
+];
 
 /// Names of CEL's own functions that rules may call.
 pub(super) const STANDARD: [&str; 21] = [
@@ -57,6 +73,11 @@ pub(super) fn context() -> Context<'static, 'static> {
     added.push(context.add_function("first", |Arguments(values): Arguments| first(&values)));
     added.push(context.add_function("field", field));
     added.push(context.add_function("cents", cents));
+    added.push(context.add_function("minus", minus));
+    added.push(context.add_function("day", |time: Arc<String>| time.get(..10).map_or(Value::Null, Value::from)));
+    added.push(context.add_function("parse", parse));
+    added.push(context.add_function("only", only));
+    added.push(context.add_function("itemChanges", item_changes));
     added.push(context.add_function("camel", |name: Arc<String>| camel(&name)));
     added.into_iter().collect::<Result<(), _>>().expect("no name is one of CEL's own");
     context
@@ -80,7 +101,7 @@ fn order(function: &str, a: &Value, b: &Value) -> Result<Option<Ordering>, Execu
     }
 }
 
-fn decimal(function: &str, value: &Value) -> Result<BigDecimal, ExecutionError> {
+pub(super) fn decimal(function: &str, value: &Value) -> Result<BigDecimal, ExecutionError> {
     let text: Cow<'_, str> = match value {
         Value::Int(integer) => return Ok(BigDecimal::from(*integer)),
         Value::UInt(integer) => return Ok(BigDecimal::from(*integer)),
@@ -113,6 +134,33 @@ fn field(object: Value, key: Arc<String>) -> Value {
     }
 }
 
+/// `"12.50"` less `"2.5"` is `"10.00"`: with the digits of the longer fraction. Null counts as nothing.
+fn minus(a: Value, b: Value) -> Outcome {
+    let number = |value: &Value| match value {
+        Value::Null => Ok(BigDecimal::from(0)),
+        value => decimal("minus", value),
+    };
+    if a == Value::Null && b == Value::Null {
+        return Ok(Value::Null);
+    }
+    Ok((number(&a)? - number(&b)?).to_plain_string().into())
+}
+
+/// JSON that a text column holds; what is no JSON is null, and what is no text stays as it is.
+fn parse(value: Value) -> Outcome {
+    let Value::String(text) = &value else { return Ok(value) };
+    let Ok(json) = serde_json::from_str::<serde_json::Value>(text) else { return Ok(Value::Null) };
+    Ok(Value::try_from(super::value::from_json_value(json).as_ref()).unwrap_or(Value::Null))
+}
+
+/// The value that the key has in all objects of a list; null if they differ, or there is none.
+fn only(items: Value, key: Arc<String>) -> Value {
+    let Value::List(items) = items else { return Value::Null };
+    let mut values = items.iter().map(|item| field(item.clone(), key.clone()));
+    let Some(first) = values.next() else { return Value::Null };
+    if values.all(|value| value == first) { first } else { Value::Null }
+}
+
 fn cents(amount: Value) -> Outcome {
     let amount: i128 = match &amount {
         Value::Null => return Ok(Value::Null),
@@ -127,7 +175,7 @@ fn cents(amount: Value) -> Outcome {
 }
 
 /// `seller_id` as `sellerId`: each letter after an underscore is raised, the underscore goes.
-pub(super) fn camel(name: &str) -> String {
+pub fn camel(name: &str) -> String {
     let mut camel = String::with_capacity(name.len());
     let mut raise = false;
     for c in name.chars() {
@@ -143,7 +191,7 @@ pub(super) fn camel(name: &str) -> String {
     if camel.is_empty() { name.to_owned() } else { camel }
 }
 
-fn unsuitable(function: &str, expected: &str, found: &Value) -> ExecutionError {
+pub(super) fn unsuitable(function: &str, expected: &str, found: &Value) -> ExecutionError {
     let found = match found {
         Value::String(text) => format!("{text:?}"),
         other => format!("a {}", other.type_of()),
@@ -205,6 +253,25 @@ mod tests {
             ("cents('123456789012345678901')", "\"1234567890123456789.01\""),
             ("cents(null)", "null"),
             ("camel('low_stock_threshold')", "\"lowStockThreshold\""),
+            ("minus('12.50', '2.5')", "\"10.00\""),
+            ("minus('2.5', 12)", "\"-9.5\""),
+            ("minus('123456789012345678901234567890.10', '0.01')", "\"123456789012345678901234567890.09\""),
+            ("minus('12.50', null)", "\"12.50\""),
+            ("minus(null, '12.50')", "\"-12.50\""),
+            ("minus(null, null)", "null"),
+            ("day('2026-01-31T23:59:59.999Z')", "\"2026-01-31\""),
+            ("day('2026')", "null"),
+            ("parse('[{\"a\": 1}]')", "[{\"a\":1}]"),
+            ("parse('[1')", "null"),
+            ("parse('')", "null"),
+            ("parse([1])", "[1]"),
+            ("parse(null)", "null"),
+            ("only([{'a': 1, 'b': 1}, {'a': 1, 'b': 2}], 'a')", "1"),
+            ("only([{'a': 1}, {'a': 2}], 'a')", "null"),
+            ("only([{'a': 1}, {'b': 1}], 'a')", "null"),
+            ("only([], 'a')", "null"),
+            ("only(null, 'a')", "null"),
+            ("only(['a'], 'a')", "null"),
         ] {
             let value = run(source).unwrap_or_else(|error| panic!("{source}: {error}"));
             let value: Box<dyn cel::common::value::Val> = value.try_into().unwrap();
@@ -218,6 +285,7 @@ mod tests {
             ("below('ten', 10)", "Error executing function 'below': expected a number, found \"ten\""),
             ("above([1], 10)", "Error executing function 'above': expected a number, found a list"),
             ("cents(1.5)", "Error executing function 'cents': expected whole cents, found a float"),
+            ("minus('ten', 1)", "Error executing function 'minus': expected a number, found \"ten\""),
         ] {
             assert_eq!(run(source).unwrap_err(), expected);
         }

@@ -49,13 +49,17 @@ pub(super) struct Declarations {
     pub settings: Vec<(Place, String, At<toml::Value>)>,
     pub rules: Vec<RuleDeclaration>,
     pub lookups: Vec<LookupDeclaration>,
+    pub schedules: Vec<ScheduleDeclaration>,
+    pub waiting: Vec<WaitingDeclaration>,
+    /// The name of the lookup that says who gets an announcement.
+    pub announced_to: Option<(Place, At<String>)>,
     pub rooms: Vec<RoomDeclaration>,
 }
 
 #[derive(Debug)]
 pub(super) struct RuleDeclaration {
     pub place: Place,
-    pub event: String,
+    pub makes: Makes,
     pub name: String,
     pub about: Option<String>,
     pub table: At<String>,
@@ -64,11 +68,23 @@ pub(super) struct RuleDeclaration {
     pub lets: Pairs,
     pub when: Option<At<String>>,
     pub lookups: Vec<LookupUse>,
+    pub per: Option<At<String>>,
     pub subject: Vec<At<String>>,
     pub actor: Option<At<String>>,
     /// The data of every audience that has none of its own.
     pub data: Pairs,
+    /// Of keys of the data, the types in TypeScript's notation.
+    pub types: Pairs,
     pub to: Vec<AudienceDeclaration>,
+}
+
+/// What a rule makes of a change.
+#[derive(Debug)]
+pub(super) enum Makes {
+    /// `event = "product:created"`
+    Event(String),
+    /// `inbox = "order"`: a notification of this kind for each recipient.
+    Notification(String),
 }
 
 /// `buyer = { use = "user_by_email", key = "row.buyer_email" }`
@@ -110,7 +126,28 @@ pub(super) struct LookupDeclaration {
     pub cache: Duration,
     /// Tables whose changes, where they are watched, empty the cache.
     pub stale_after: Vec<At<String>>,
-    pub sql: At<String>,
+    pub sql: Vec<At<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct ScheduleDeclaration {
+    pub place: Place,
+    pub name: String,
+    pub about: Option<String>,
+    pub every: At<Duration>,
+    /// Whether each key is told once and never again.
+    pub once: bool,
+    pub rooms: Option<At<String>>,
+    pub sql: Vec<At<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct WaitingDeclaration {
+    pub place: Place,
+    pub name: String,
+    pub about: Option<String>,
+    pub room: At<String>,
+    pub sql: Vec<At<String>>,
 }
 
 #[derive(Debug)]
@@ -141,14 +178,21 @@ pub(super) fn read(source: &Source, into: &mut Declarations, faults: &mut Vec<Fa
         return;
     }
     let root = Section { table: document.get_ref(), place: Place { file: source.name.clone(), line: 1, name: None } };
-    reader.expect_keys(&root, &["settings", "rule", "lookup", "room"]);
+    reader.expect_keys(&root, &["settings", "rule", "lookup", "schedule", "waiting", "announcements", "room"]);
     reader.settings(&root, into);
-    for section in reader.sections(&root, "rule", &["name", "event"]) {
+    for section in reader.sections(&root, "rule", &["name", "event", "inbox"]) {
         into.rules.extend(reader.rule(&section));
     }
     for section in reader.sections(&root, "lookup", &["name"]) {
         into.lookups.extend(reader.lookup(&section));
     }
+    for section in reader.sections(&root, "schedule", &["name"]) {
+        into.schedules.extend(reader.schedule(&section));
+    }
+    for section in reader.sections(&root, "waiting", &["name"]) {
+        into.waiting.extend(reader.waiting(&section));
+    }
+    reader.announcements(&root, into);
     for section in reader.sections(&root, "room", &["room"]) {
         into.rooms.extend(reader.room(&section));
     }
@@ -291,11 +335,11 @@ impl<'a> Reader<'a> {
         self.expect_keys(
             section,
             &[
-                "event", "name", "about", "table", "on", "changed", "let", "when", "lookups", "subject", "actor",
-                "data", "to",
+                "event", "inbox", "name", "about", "table", "on", "changed", "let", "when", "lookups", "per",
+                "subject", "actor", "data", "types", "to",
             ],
         );
-        let event = self.required_text(section, "event");
+        let makes = self.makes(section);
         let name = self.text(section, "name");
         let table = self.required_text(section, "table");
         if section.get("on").is_none() {
@@ -317,16 +361,41 @@ impl<'a> Reader<'a> {
             lets: self.pairs(section, "let").unwrap_or_default(),
             when: self.text(section, "when"),
             lookups: self.lookup_uses(section),
+            per: self.text(section, "per"),
             subject: self.texts(section, "subject").unwrap_or_default(),
             actor: self.text(section, "actor"),
             data: self.pairs(section, "data").unwrap_or_default(),
+            types: self.pairs(section, "types").unwrap_or_default(),
             to,
-            name: name.map(|name| name.value).or_else(|| Some(event.as_ref()?.value.clone()))?,
-            event: event?.value,
+            name: name.map(|name| name.value).or_else(|| {
+                Some(match makes.as_ref()? {
+                    Makes::Event(event) => event.clone(),
+                    Makes::Notification(kind) => format!("inbox:{kind}"),
+                })
+            })?,
+            makes: makes?,
             table: table?,
             on: on?,
         };
         Some(declaration)
+    }
+
+    fn makes(&mut self, section: &Section<'_>) -> Option<Makes> {
+        let (event, kind) = (self.text(section, "event"), self.text(section, "inbox"));
+        match (event, kind) {
+            (Some(event), None) => Some(Makes::Event(event.value)),
+            (None, Some(kind)) => Some(Makes::Notification(kind.value)),
+            (Some(_), Some(kind)) => {
+                self.fault(section, kind.line, "a rule makes an `event` or a notification in the `inbox`, not both");
+                None
+            }
+            (None, None) => {
+                if section.get("event").is_none() && section.get("inbox").is_none() {
+                    self.fault(section, section.place.line, "`event` is missing");
+                }
+                None
+            }
+        }
     }
 
     fn lookup_uses(&mut self, section: &Section<'_>) -> Vec<LookupUse> {
@@ -421,17 +490,83 @@ impl<'a> Reader<'a> {
         self.expect_keys(section, &["name", "returns", "cache", "stale_after", "sql"]);
         let name = self.required_text(section, "name");
         let returns = self.required_text(section, "returns");
-        let sql = self.required_text(section, "sql");
-        let cache = match self.text(section, "cache") {
-            None => Duration::ZERO,
-            Some(At { line, value }) => humantime::parse_duration(&value).unwrap_or_else(|_| {
-                self.fault(section, line, format!("`cache` is {value:?}, expected a duration such as \"2s\""));
-                Duration::ZERO
-            }),
-        };
+        let sql = self.sql(section);
+        let cache = self.duration(section, "cache").map_or(Duration::ZERO, |cache| cache.value);
         let stale_after = self.texts(section, "stale_after").unwrap_or_default();
         let place = section.place.clone();
         Some(LookupDeclaration { place, name: name?.value, returns: returns?, cache, stale_after, sql: sql? })
+    }
+
+    fn duration(&mut self, section: &Section<'_>, key: &str) -> Option<At<Duration>> {
+        let At { line, value } = self.text(section, key)?;
+        match humantime::parse_duration(&value) {
+            Ok(value) => Some(At { line, value }),
+            Err(_) => {
+                self.fault(section, line, format!("`{key}` is {value:?}, expected a duration such as \"2s\""));
+                None
+            }
+        }
+    }
+
+    /// One text, or a list of them: forms of which the first that the database can run is used.
+    fn sql(&mut self, section: &Section<'_>) -> Option<Vec<At<String>>> {
+        match section.get("sql").map(Spanned::get_ref) {
+            Some(DeValue::Array(forms)) if !forms.is_empty() => self.texts(section, "sql"),
+            _ => self.required_text(section, "sql").map(|sql| vec![sql]),
+        }
+    }
+
+    /// False unless it is there.
+    fn flag(&mut self, section: &Section<'_>, key: &str) -> bool {
+        let Some(value) = section.get(key) else { return false };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            self.mismatch(section, key, value, "true or false");
+            false
+        })
+    }
+
+    fn schedule(&mut self, section: &Section<'_>) -> Option<ScheduleDeclaration> {
+        self.expect_keys(section, &["name", "about", "every", "once", "rooms", "sql"]);
+        let (name, sql) = (self.required_text(section, "name"), self.sql(section));
+        if section.get("every").is_none() {
+            self.fault(section, section.place.line, "`every` is missing: how often, such as \"30s\"");
+        }
+        Some(ScheduleDeclaration {
+            place: section.place.clone(),
+            about: self.text(section, "about").map(|about| about.value),
+            every: self.duration(section, "every")?,
+            once: self.flag(section, "once"),
+            rooms: self.text(section, "rooms"),
+            name: name?.value,
+            sql: sql?,
+        })
+    }
+
+    fn waiting(&mut self, section: &Section<'_>) -> Option<WaitingDeclaration> {
+        self.expect_keys(section, &["name", "about", "room", "sql"]);
+        let (name, room) = (self.required_text(section, "name"), self.required_text(section, "room"));
+        Some(WaitingDeclaration {
+            place: section.place.clone(),
+            about: self.text(section, "about").map(|about| about.value),
+            sql: self.sql(section)?,
+            name: name?.value,
+            room: room?,
+        })
+    }
+
+    fn announcements(&mut self, root: &Section<'_>, into: &mut Declarations) {
+        let Some(value) = root.get("announcements") else { return };
+        let Some(table) = value.get_ref().as_table() else {
+            return self.mismatch(root, "announcements", value, "a table");
+        };
+        let line = self.line(value.span().start);
+        let inner = Section { table, place: Place { line, name: Some("announcements".into()), ..root.place.clone() } };
+        self.expect_keys(&inner, &["recipients"]);
+        let Some(lookup) = self.required_text(&inner, "recipients") else { return };
+        if into.announced_to.is_some() {
+            self.fault(&inner, line, "a second [announcements]: there is one for the whole catalog");
+        }
+        into.announced_to = Some((inner.place, lookup));
     }
 
     fn room(&mut self, section: &Section<'_>) -> Option<RoomDeclaration> {

@@ -4,26 +4,24 @@
 //! for keys that were found a moment ago.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use lru::LruCache;
-use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, Column as _, Executor as _, PgPool, SqlSafeStr as _, Statement as _};
+use sqlx::PgPool;
 
 use super::{
     expression::Returns,
     fault::Fault,
     load::{At, LookupDeclaration},
+    query::{Prepared, Query, QueryError, Runnable},
     rule::parse_table,
 };
 use crate::change::{Row, TableName};
 
-/// How long the database may take to answer; after that the page is tried again.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// Keys that a cache holds at most.
 const CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
@@ -31,9 +29,9 @@ const CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 pub(super) struct Lookup {
     pub name: String,
     pub returns: Returns,
+    pub query: Query,
     cache: Duration,
     stale_after: Vec<TableName>,
-    sql: Arc<str>,
 }
 
 /// The rows that a key has; empty if there are none.
@@ -59,37 +57,50 @@ impl Lookup {
                 Returns::Many
             }
         };
-        if !sql.value.contains("$1") {
-            let reason = "`sql` never uses $1, the keys to look up (text[])";
-            faults.push(place.fault(sql.line, reason));
-        }
+        let query = Query::compile(&place, sql, true, faults);
         let table = |At { line, value }: At<String>| {
             parse_table(&value).map_err(|reason| faults.push(place.fault(line, reason))).ok()
         };
         let stale_after = stale_after.into_iter().filter_map(table).collect();
-        Self { name, returns, cache, stale_after, sql: sql.value.trim().trim_end_matches(';').into() }
+        Self { name, returns, query, cache, stale_after }
     }
 }
 
 /// Runs lookups, and remembers for a moment what they found.
 pub(super) struct Runner {
     pool: PgPool,
+    /// By the lookup's place in the catalog; `None` while the database refuses it.
+    runnable: Vec<Option<Runnable>>,
     caches: Vec<LruCache<Box<str>, (Instant, Found)>>,
-}
-
-/// What a lookup's SQL turned out to give when the database prepared it.
-pub(super) enum Prepared {
-    /// The columns of its rows.
-    Columns(BTreeSet<String>),
-    /// The database refuses it.
-    Refused(String),
-    /// Nobody knows: the database did not answer.
-    Unknown,
+    /// Whether a lookup that writes is refused, as it must be where a change is only tried.
+    pub without_writing: bool,
 }
 
 impl Runner {
     pub fn new(pool: PgPool, lookups: &[Lookup]) -> Self {
-        Self { pool, caches: lookups.iter().map(|_| LruCache::new(CACHE_SIZE)).collect() }
+        let caches = lookups.iter().map(|_| LruCache::new(CACHE_SIZE)).collect();
+        let runnable = lookups.iter().map(|lookup| lookup.query.unprepared()).collect();
+        Self { pool, runnable, caches, without_writing: false }
+    }
+
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Has the database prepare every lookup, in the catalog's order.
+    pub async fn prepare(&mut self, lookups: &[Lookup]) -> Vec<Prepared> {
+        let mut outcomes = Vec::with_capacity(lookups.len());
+        for (lookup, runnable) in lookups.iter().zip(&mut self.runnable) {
+            let prepared = lookup.query.prepare(&self.pool).await;
+            match &prepared {
+                Prepared::Runnable(fresh) => *runnable = Some(fresh.clone()),
+                Prepared::Refused(_) => *runnable = None,
+                // What is known from before is better than nothing.
+                Prepared::Unknown => {}
+            }
+            outcomes.push(prepared);
+        }
+        outcomes
     }
 
     /// Forgets what may be out of date now that these tables have changed.
@@ -98,28 +109,6 @@ impl Runner {
             if lookup.stale_after.iter().any(|table| changed.contains(table)) {
                 cache.clear();
             }
-        }
-    }
-
-    /// Has the database prepare the SQL, and run it for no key at all: that shows missing privileges too.
-    pub async fn prepare(&self, lookup: &Lookup) -> Prepared {
-        let attempt = async {
-            let mut connection = self.pool.acquire().await?;
-            let sql = format!("select * from ({}\n) found", lookup.sql);
-            let statement = connection.prepare(AssertSqlSafe(sql).into_sql_str()).await?;
-            let columns: BTreeSet<_> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
-            if columns.contains("key") {
-                let none: &[&str] = &[];
-                sqlx::query(AssertSqlSafe(wrapped(lookup))).bind(none).execute(&mut *connection).await?;
-            }
-            Ok(columns)
-        };
-        match tokio::time::timeout(TIMEOUT, attempt).await {
-            Ok(Ok(columns)) if columns.contains("key") => Prepared::Columns(columns),
-            Ok(Ok(_)) => Prepared::Refused("its SQL returns no column \"key\"".to_owned()),
-            Ok(Err(error)) if is_unavailable(&error) => Prepared::Unknown,
-            Ok(Err(error)) => Prepared::Refused(plainly(&error)),
-            Err(_) => Prepared::Unknown,
         }
     }
 
@@ -133,7 +122,7 @@ impl Runner {
         let cache = &mut self.caches[place];
         let mut found = HashMap::with_capacity(keys.len());
         keys.retain(|key| match cache.get(*key) {
-            Some((at, rows)) if at.elapsed() < lookup.cache => {
+            Some((at, rows)) if at.elapsed() <= lookup.cache => {
                 found.insert((*key).into(), rows.clone());
                 false
             }
@@ -142,24 +131,23 @@ impl Runner {
         if keys.is_empty() {
             return Ok(Ok(found));
         }
+        let Some(runnable) = &self.runnable[place] else { return Ok(Err("the database can't run it".to_owned())) };
         let asked = Instant::now();
         let list: Vec<&str> = keys.iter().copied().collect();
-        let query =
-            sqlx::query_as::<_, (String, String)>(AssertSqlSafe(wrapped(lookup))).bind(list).fetch_all(&self.pool);
-        let unavailable = |reason| Unavailable { lookup: lookup.name.clone(), reason };
-        let rows = match tokio::time::timeout(TIMEOUT, query).await {
-            Err(_) => return Err(unavailable(format!("no answer within {TIMEOUT:?}"))),
-            Ok(Err(error)) if is_unavailable(&error) => return Err(unavailable(error.to_string())),
-            Ok(Err(error)) => return Ok(Err(plainly(&error))),
-            Ok(Ok(rows)) => rows,
+        let rows = match self.without_writing {
+            true => runnable.rows_without_writing(&self.pool, &list).await,
+            false => runnable.rows(&self.pool, &list).await,
+        };
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(QueryError::Unavailable(reason)) => return Err(Unavailable { lookup: lookup.name.clone(), reason }),
+            Err(QueryError::Refused(reason)) => return Ok(Err(reason)),
         };
         let mut by_key: HashMap<Box<str>, Vec<Row>> = keys.iter().map(|key| ((*key).into(), Vec::new())).collect();
         for (key, row) in rows {
             // A key that nobody asked for is the SQL's own affair.
-            let Some(rows) = by_key.get_mut(key.as_str()) else { continue };
-            match serde_json::from_str::<BTreeMap<Box<str>, Box<RawValue>>>(&row) {
-                Ok(columns) => rows.push(columns.into_iter().collect()),
-                Err(error) => return Ok(Err(format!("a row is not JSON: {error}"))),
+            if let Some(rows) = by_key.get_mut(key.as_str()) {
+                rows.push(row);
             }
         }
         for (key, rows) in by_key {
@@ -177,39 +165,9 @@ impl Runner {
 
 #[cfg(test)]
 impl Runner {
-    /// Has a key's rows found already, so that no database is asked.
+    /// Has a key's rows found already, and for good, so that no database is asked.
     pub fn remember(&mut self, place: usize, key: &str, rows: Vec<Row>) {
-        self.caches[place].put(key.into(), (Instant::now(), rows.into()));
-    }
-}
-
-/// Rows as JSON text, so that the SQL may select columns of any type.
-fn wrapped(lookup: &Lookup) -> String {
-    format!(
-        "select found.key::text, row_to_json(found)::text from ({}\n) found where found.key is not null",
-        lookup.sql
-    )
-}
-
-/// Whether trying again may help: the connection is gone, the server is starting, stopping or full.
-fn is_unavailable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Database(error) => {
-            let code = error.code().unwrap_or_default();
-            // A lookup that is cancelled for taking too long would take as long again.
-            code != "57014" && ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
-        }
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => false,
-        _ => true,
-    }
-}
-
-fn plainly(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => match error.code() {
-            Some(code) => format!("{} (SQLSTATE {code})", error.message()),
-            None => error.message().to_owned(),
-        },
-        other => other.to_string(),
+        let later = Instant::now() + Duration::from_secs(3600);
+        self.caches[place].put(key.into(), (later, rows.into()));
     }
 }

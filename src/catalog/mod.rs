@@ -17,14 +17,21 @@
 
 mod bind;
 mod changes;
+pub mod describe;
 mod evaluate;
+mod explain;
 mod expression;
 mod fault;
 mod functions;
+mod items;
 mod load;
 mod lookups;
+mod outline;
+mod own_tables;
+mod query;
 mod rooms;
 mod rule;
+mod schedule;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -44,14 +51,24 @@ use cel::{
 pub use self::{
     bind::Inactive,
     evaluate::{Engine, Evaluated, Failure},
+    explain::{
+        AudienceExplanation, Explainer, Explanation, Heard, Hearing, NeedsLookups, Reason, RuleExplanation, Unnamed,
+        Verdict, one_line,
+    },
     fault::{Fault, Faults},
+    functions::camel,
     lookups::Unavailable,
+    outline::{AudienceOutline, Outline, RuleOutline},
+    own_tables::{ONLINE, ROOM},
+    query::{QueryError, Runnable},
     rooms::MessageError,
     rule::Rule,
+    schedule::{Schedule, WaitingList},
 };
 use self::{
     load::{Declarations, Source},
     lookups::Lookup,
+    query::Prepared,
     rooms::Rooms,
 };
 use crate::{change::TableName, identity::Identity, room::Room};
@@ -60,20 +77,29 @@ use crate::{change::TableName, identity::Identity, room::Room};
 pub type Settings = BTreeMap<String, toml::Value>;
 
 /// The files compiled into the binary, in the order in which their rules are evaluated.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("catalog/rooms.toml", include_str!("../../catalog/rooms.toml")),
     ("catalog/products.toml", include_str!("../../catalog/products.toml")),
     ("catalog/stock.toml", include_str!("../../catalog/stock.toml")),
     ("catalog/wholesale.toml", include_str!("../../catalog/wholesale.toml")),
     ("catalog/quotations.toml", include_str!("../../catalog/quotations.toml")),
     ("catalog/orders.toml", include_str!("../../catalog/orders.toml")),
+    ("catalog/carts.toml", include_str!("../../catalog/carts.toml")),
+    ("catalog/analytics.toml", include_str!("../../catalog/analytics.toml")),
+    ("catalog/notifications.toml", include_str!("../../catalog/notifications.toml")),
+    ("catalog/presence.toml", include_str!("../../catalog/presence.toml")),
 ];
 
 /// A catalog without faults.
 pub struct Catalog {
     rules: Vec<Rule>,
     lookups: Vec<Lookup>,
+    schedules: Vec<Schedule>,
+    waiting: Vec<WaitingList>,
+    /// The lookup that says who gets an announcement, by its place.
+    announced_to: Option<usize>,
     rooms: Rooms,
+    settings: Settings,
     /// Functions and settings; made once, since it is slow to make.
     context: Context<'static, 'static>,
 }
@@ -83,6 +109,11 @@ impl Catalog {
     pub fn built_in(settings: &Settings) -> Result<Self, Faults> {
         let sources = BUILT_IN.map(|(name, text)| Source { name: name.into(), text: text.to_owned() });
         Self::from_sources(&sources, settings, Vec::new())
+    }
+
+    /// The files of the catalog that comes with rowcast: each one's name and its text.
+    pub fn built_in_files() -> impl Iterator<Item = (&'static str, &'static str)> {
+        BUILT_IN.iter().map(|(path, text)| (path.trim_start_matches("catalog/"), *text))
     }
 
     /// The catalog of a directory: its `*.toml` files in the order of their names.
@@ -113,6 +144,12 @@ impl Catalog {
         Self::from_sources(&sources, settings, faults)
     }
 
+    /// A catalog of texts, each with the name that faults call it by.
+    pub fn from_texts(files: &[(&str, &str)]) -> Result<Self, Faults> {
+        let source = |(name, text): &(&str, &str)| Source { name: (*name).into(), text: (*text).to_owned() };
+        Self::from_sources(&files.iter().map(source).collect::<Vec<_>>(), &Settings::new(), Vec::new())
+    }
+
     fn from_sources(sources: &[Source], settings: &Settings, mut faults: Vec<Fault>) -> Result<Self, Faults> {
         let mut declared = Declarations::default();
         for source in sources {
@@ -128,6 +165,25 @@ impl Catalog {
             }
             lookups.push(Lookup::compile(declaration, &mut faults));
         }
+        let mut schedules: Vec<Schedule> = Vec::new();
+        for declaration in declared.schedules {
+            if schedules.iter().any(|schedule| schedule.name == declaration.name) {
+                let reason = "a second schedule of this name: names are unique".to_owned();
+                faults.push(declaration.place.fault(declaration.place.line, reason));
+            }
+            schedules.push(Schedule::compile(declaration, &rooms, &mut faults));
+        }
+        let waiting =
+            declared.waiting.into_iter().map(|list| WaitingList::compile(list, &rooms, &mut faults)).collect();
+        let announced_to = declared.announced_to.and_then(|(place, name)| {
+            let known = lookups.iter().position(|lookup| lookup.name == name.value);
+            if known.is_none() {
+                let known = fault::quoted(lookups.iter().map(|lookup| &lookup.name));
+                let reason = format!("unknown lookup {:?}; the lookups are {known}", name.value);
+                faults.push(place.fault(name.line, reason));
+            }
+            known
+        });
         let among = rule::Surroundings { settings: &settings, lookups: &lookups, rooms: &rooms };
         let mut rules: Vec<Rule> = Vec::new();
         for declaration in declared.rules {
@@ -140,7 +196,16 @@ impl Catalog {
         let files: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
         match Faults::new(faults, &files) {
             Some(faults) => Err(faults),
-            None => Ok(Self { rules, lookups, rooms, context: context(&settings) }),
+            None => Ok(Self {
+                rules,
+                lookups,
+                schedules,
+                waiting,
+                announced_to,
+                rooms,
+                context: context(&settings),
+                settings,
+            }),
         }
     }
 
@@ -173,7 +238,7 @@ impl Catalog {
 
     /// The events that rules make, without repeats, in alphabetical order.
     pub fn event_kinds(&self) -> BTreeSet<&str> {
-        self.rules.iter().map(|rule| &*rule.event).collect()
+        self.rules.iter().filter(|rule| !rule.inbox).map(|rule| &*rule.event).collect()
     }
 
     /// The tables that rules are about.
@@ -183,6 +248,44 @@ impl Catalog {
 
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The settings with the values that hold.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn schedules(&self) -> &[Schedule] {
+        &self.schedules
+    }
+
+    /// Has the database prepare the lookup that says who gets an announcement: its key is `all`, `sellers` or `buyers`, and
+    /// its rows have a `user_id`.
+    ///
+    /// # Errors
+    ///
+    /// Why there are no announcements: the catalog names no lookup, or the database can't run it.
+    pub async fn recipients_of_announcements(&self, pool: &sqlx::PgPool) -> Result<Runnable, String> {
+        let Some(place) = self.announced_to else {
+            return Err("the catalog has no [announcements] with the name of a lookup as `recipients`".to_owned());
+        };
+        let Lookup { name, query, .. } = &self.lookups[place];
+        let unable = |reason| Err(format!("the lookup {name:?} can't be run: {reason}"));
+        match query.prepare(pool).await {
+            Prepared::Runnable(runnable) if runnable.columns.contains_key("user_id") => Ok(runnable),
+            Prepared::Runnable(_) => unable("it returns no column \"user_id\"".to_owned()),
+            Prepared::Refused(reason) => unable(reason),
+            Prepared::Unknown => unable("the database did not answer".to_owned()),
+        }
+    }
+
+    /// Whether it says who hears announcements.
+    pub fn announces(&self) -> bool {
+        self.announced_to.is_some()
+    }
+
+    pub fn waiting_lists(&self) -> &[WaitingList] {
+        &self.waiting
     }
 }
 

@@ -23,23 +23,23 @@ use crate::{identity::Identity, room::Room};
 pub(super) struct Rooms(Vec<Kind>);
 
 #[derive(Debug)]
-struct Kind {
+pub(super) struct Kind {
     /// `product:{id}`, as declared.
-    pattern: String,
+    pub pattern: String,
     /// `product`, what stands before the colon; the whole name where there is none.
     prefix: String,
     /// `id`, where the room has one.
     parameter: Option<String>,
     /// Nobody may join without a policy.
-    join: Option<Expression>,
-    own: Option<Expression>,
-    message: Option<Message>,
+    pub join: Option<Expression>,
+    pub own: Option<Expression>,
+    pub message: Option<Message>,
 }
 
 #[derive(Debug)]
-struct Message {
-    name: String,
-    key: Option<String>,
+pub(super) struct Message {
+    pub name: String,
+    pub key: Option<String>,
 }
 
 /// Why a client's message names no room.
@@ -121,8 +121,14 @@ impl Rooms {
         Err(format!("unknown room template {template:?}; the rooms are {known}"))
     }
 
+    /// `product` of `product:{id}`, where such a kind of room is declared.
+    pub fn kind(&self, pattern: &str) -> Option<&str> {
+        let kind = self.0.iter().find(|kind| kind.pattern == pattern && kind.parameter.is_some());
+        kind.map(|kind| kind.prefix.as_str())
+    }
+
     /// A room's kind and parameter.
-    fn kind<'a>(&self, room: &'a Room) -> Option<(&Kind, Option<&'a str>)> {
+    fn kind_of<'a>(&self, room: &'a Room) -> Option<(&Kind, Option<&'a str>)> {
         let (prefix, parameter) = match room.as_str().split_once(':') {
             Some((_, "")) => return None,
             Some((prefix, parameter)) => (prefix, Some(parameter)),
@@ -133,7 +139,7 @@ impl Rooms {
     }
 
     pub fn may_join(&self, root: &Context<'static, 'static>, identity: &Identity, room: &Room) -> bool {
-        let Some((kind, parameter)) = self.kind(room) else { return false };
+        let Some((kind, parameter)) = self.kind_of(room) else { return false };
         let Some(policy) = &kind.join else { return false };
         let mut variables = HashMap::from([("auth", auth(identity))]);
         if let (Some(name), Some(value)) = (&kind.parameter, parameter) {
@@ -166,6 +172,17 @@ impl Rooms {
         });
         rooms.retain(|room| self.may_join(root, identity, room));
         rooms
+    }
+
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.0.iter()
+    }
+
+    /// The pattern of the kind of room that a template begins like: `product:{id}` for `product:`.
+    pub fn kind_of_template(&self, text: &str) -> Option<&str> {
+        let (prefix, parameter) = text.split_once(':').map_or((text, false), |(prefix, _)| (prefix, true));
+        let kind = self.0.iter().find(|kind| kind.prefix == prefix && kind.parameter.is_some() == parameter);
+        kind.map(|kind| kind.pattern.as_str())
     }
 
     pub fn messages(&self) -> impl Iterator<Item = &str> {

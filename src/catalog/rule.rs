@@ -9,18 +9,25 @@ use super::{
     changes::Changes,
     expression::{Expression, Origin, Returns, Uses, Vocabulary},
     fault::{Fault, quoted},
-    load::{At, AudienceDeclaration, Pairs, Place, RuleDeclaration},
+    load::{At, AudienceDeclaration, Makes, Pairs, Place, RuleDeclaration},
     lookups::Lookup,
+    own_tables,
     rooms::Rooms,
     template::Template,
 };
-use crate::change::{Op, TableName};
+use crate::{
+    change::{Op, TableName},
+    shape::{self, Shape},
+};
 
 /// Which change becomes which event, for whom, with which data.
 #[derive(Debug)]
 pub struct Rule {
     pub name: Arc<str>,
+    /// The event that clients hear, or the kind of the notification.
     pub event: Arc<str>,
+    /// It writes notifications into inboxes; clients hear of those as of any other row.
+    pub inbox: bool,
     pub about: Option<String>,
     pub table: TableName,
     pub on: Vec<Op>,
@@ -28,13 +35,19 @@ pub struct Rule {
     pub(super) changed: Option<Vec<Box<str>>>,
     pub(super) when: Option<Expression>,
     pub(super) lookups: Vec<LookupCall>,
+    /// The event is made once for each object of this list.
+    pub(super) per: Option<Expression>,
     pub(super) subject: Arc<[String]>,
     pub(super) actor: Option<Expression>,
     /// The data of the audiences that have none of their own.
     pub(super) data: Vec<(Arc<str>, Expression)>,
+    /// Of keys of the data, the shapes that it states: what the database's columns don't tell.
+    pub(super) types: BTreeMap<String, Shape>,
     pub(super) to: Vec<AudienceRule>,
     /// What the rule needs whoever hears it.
     pub(super) uses: Uses,
+    /// Where it is declared.
+    pub(super) place: Place,
 }
 
 /// One use of a lookup.
@@ -56,6 +69,8 @@ pub(super) struct AudienceRule {
     pub data: Option<Vec<(Arc<str>, Expression)>>,
     pub data_uses_each: bool,
     pub changes: Option<Changes>,
+    /// The lookups that decide whether it hears at all: those of `when` and `each`.
+    pub conditions: BTreeSet<usize>,
     pub uses: Uses,
 }
 
@@ -72,19 +87,32 @@ struct Compiler<'a> {
     faults: &'a mut Vec<Fault>,
 }
 
-const RESERVED: [&str; 7] = ["old", "new", "row", "changed", "op", "settings", "each"];
+const RESERVED: [&str; 9] = ["old", "new", "row", "changed", "op", "at", "settings", "each", "item"];
+
+/// The rooms that a notification can be sent to: those of its recipients.
+const INBOXES: [&str; 2] = ["user:", "seller:"];
+/// The data of a notification.
+const NOTIFICATION_KEYS: [&str; 3] = ["title", "body", "subject"];
 
 impl Rule {
     /// Compiles a rule; what is wrong goes to `faults`, and then the rule is not to be used.
     pub(super) fn compile(declaration: RuleDeclaration, among: &Surroundings<'_>, faults: &mut Vec<Fault>) -> Self {
-        let RuleDeclaration { place, event, name, about, table, on, changed, lets, when, lookups, subject, .. } =
+        let RuleDeclaration { place, makes, name, about, table, on, changed, lets, when, lookups, subject, .. } =
             declaration;
+        let (event, inbox) = match makes {
+            Makes::Event(event) => (event, false),
+            Makes::Notification(kind) => (kind, true),
+        };
         let mut compiler = Compiler { place: &place, faults };
         let on = on.iter().filter_map(|op| compiler.op(op)).collect();
+        let at = table.line;
         let table = parse_table(&table.value).unwrap_or_else(|reason| {
-            compiler.fault(table.line, reason);
+            compiler.fault(at, reason);
             TableName::new("", "")
         });
+        if inbox && own_tables::is_of_gateway(&table) {
+            compiler.fault(at, "what the gateway sees is in no log, so no notification can be made of it just once");
+        }
 
         let mut vocabulary = Vocabulary { change: true, settings: Some(among.settings), ..Vocabulary::default() };
         compiler.lets(lets, &mut vocabulary);
@@ -107,6 +135,8 @@ impl Rule {
             }
         }
         vocabulary.lookups = calls.iter().map(|call| (call.name.clone(), among.lookups[call.lookup].returns)).collect();
+        let per = compiler.expression(declaration.per, &vocabulary, &mut uses);
+        vocabulary.item = per.is_some();
         let actor = compiler.expression(declaration.actor, &vocabulary, &mut uses);
         let mut data_uses = Uses::default();
         let data = compiler.data(declaration.data, &vocabulary, &mut data_uses);
@@ -115,30 +145,41 @@ impl Rule {
             .into_iter()
             .map(|audience| {
                 let (line, own) = (audience.line, audience.data.is_some());
+                if inbox {
+                    compiler.recipients(&audience);
+                }
                 let mut audience = compiler.audience(audience, &mut vocabulary, among);
                 if !own {
                     audience.uses.add(&data_uses);
+                }
+                if inbox {
+                    compiler.notification(line, audience.data.as_ref().unwrap_or(&data));
                 }
                 compiler.subject(line, &subject, audience.data.as_ref().unwrap_or(&data));
                 audience
             })
             .collect();
+        let types = compiler.types(declaration.types, &data, &to);
         let changed = changed.map(|columns| columns.into_iter().map(|column| column.value.into()).collect());
         let subject = subject.into_iter().map(|key| key.value).collect();
         Self {
             name: name.into(),
             event: event.into(),
+            inbox,
             about,
             table,
             on,
             changed,
             when,
             lookups: calls,
+            per,
             subject,
             actor,
             data,
+            types,
             to,
             uses,
+            place,
         }
     }
 }
@@ -216,6 +257,7 @@ impl Compiler<'_> {
         uses.lookups.extend(vocabulary.each);
         uses.each_of = vocabulary.each;
         let when = self.expression(audience.when, vocabulary, &mut uses);
+        let conditions = uses.lookups.clone();
         let mut rooms = Vec::new();
         for room in audience.rooms {
             match Template::compile(&room.value, vocabulary, among.rooms) {
@@ -231,7 +273,7 @@ impl Compiler<'_> {
         uses.add(&data_uses);
         let each = vocabulary.each.take();
         let changes = audience.changes.map(|changes| Changes::compile(changes.value, audience.keys));
-        AudienceRule { when, each, rooms, data, data_uses_each: data_uses.each, changes, uses }
+        AudienceRule { when, each, rooms, data, data_uses_each: data_uses.each, changes, conditions, uses }
     }
 
     fn each(&mut self, each: &At<String>, vocabulary: &Vocabulary<'_>) -> Option<usize> {
@@ -249,6 +291,42 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    fn recipients(&mut self, audience: &AudienceDeclaration) {
+        for room in audience.rooms.iter().filter(|room| !INBOXES.iter().any(|inbox| room.value.starts_with(inbox))) {
+            let reason = format!("{:?} has no inbox: expected \"user:{{…}}\" or \"seller:{{…}}\"", room.value);
+            self.fault(room.line, reason);
+        }
+    }
+
+    fn notification(&mut self, line: usize, data: &[(Arc<str>, Expression)]) {
+        let keys: Vec<&str> = data.iter().map(|(key, _)| &**key).collect();
+        let whole = keys.contains(&"title") && keys.iter().all(|key| NOTIFICATION_KEYS.contains(key));
+        if !whole {
+            let expected = quoted(NOTIFICATION_KEYS);
+            self.fault(
+                line,
+                format!("a notification's data are {expected}, with a title at least; found {}", quoted(keys)),
+            );
+        }
+    }
+
+    fn types(&mut self, types: Pairs, data: &[(Arc<str>, Expression)], to: &[AudienceRule]) -> BTreeMap<String, Shape> {
+        let all = || to.iter().filter_map(|audience| audience.data.as_ref()).flatten().chain(data);
+        let mut stated = BTreeMap::new();
+        for (key, text) in types {
+            if !all().any(|(known, _)| **known == key.value) {
+                let known: BTreeSet<&str> = all().map(|(known, _)| &**known).collect();
+                let reason = format!("`types` names {:?}, which is no key of the data: {}", key.value, quoted(known));
+                self.fault(key.line, reason);
+            }
+            match shape::parse(&text.value) {
+                Ok(shape) => _ = stated.insert(key.value, shape),
+                Err(reason) => self.fault(text.line, format!("the type of {:?}: {reason}", key.value)),
+            }
+        }
+        stated
     }
 
     fn subject(&mut self, line: usize, subject: &[At<String>], data: &[(Arc<str>, Expression)]) {

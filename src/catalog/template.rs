@@ -36,6 +36,26 @@ impl Template {
         if faults.is_empty() { Ok(Self(parts)) } else { Err(faults) }
     }
 
+    /// What stands before the first expression.
+    pub fn text(&self) -> &str {
+        match self.0.first() {
+            Some(Part::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The lookup without which there is no such room, by its place: a part of the name is a column of it and nothing else.
+    pub fn hangs_on(&self) -> Option<usize> {
+        self.expressions().find_map(Expression::plain_lookup)
+    }
+
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Expression(expression) => Some(expression),
+            Part::Text(_) => None,
+        })
+    }
+
     pub fn uses(&self) -> Uses {
         let mut uses = Uses::default();
         for part in &self.0 {
@@ -44,6 +64,24 @@ impl Template {
             }
         }
         uses
+    }
+
+    /// As it is written.
+    pub fn source(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Expression(expression) => format!("{{{}}}", expression.source()),
+        };
+        self.0.iter().map(part).collect()
+    }
+
+    /// The expressions that give null or "", so that no room is named.
+    pub fn unnamed(&self, at: &Surroundings<'_>) -> Vec<&Expression> {
+        let expressions = self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Expression(expression) => Some(expression),
+        });
+        expressions.filter(|expression| matches!(expression.name(at), Ok(None))).collect()
     }
 
     /// The room, or `None` if an expression gives null or "", or the name can't be a room's.

@@ -104,7 +104,7 @@ pub(super) fn from_json<'a>(json: &'a str) -> Result<Box<dyn Val + 'a>, Executio
             if let Ok(integer) = json.parse::<i64>() {
                 return Ok(Box::new(CelInt::from(integer)));
             }
-            from_value(serde_json::from_str(json).map_err(malformed)?)
+            from_json_value(serde_json::from_str(json).map_err(malformed)?)
         }
     })
 }
@@ -113,7 +113,7 @@ pub(super) fn from_json<'a>(json: &'a str) -> Result<Box<dyn Val + 'a>, Executio
 #[derive(serde::Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn from_value<'v>(value: serde_json::Value) -> Box<dyn Val + 'v> {
+pub(super) fn from_json_value<'v>(value: serde_json::Value) -> Box<dyn Val + 'v> {
     match value {
         serde_json::Value::Null => Box::new(CelNull),
         serde_json::Value::Bool(flag) => Box::new(CelBool::from(flag)),
@@ -124,12 +124,12 @@ fn from_value<'v>(value: serde_json::Value) -> Box<dyn Val + 'v> {
         },
         serde_json::Value::String(text) => Box::new(CelString::from(text)),
         serde_json::Value::Array(items) => {
-            Box::new(CelList::from(items.into_iter().map(from_value).collect::<Vec<Box<dyn Val>>>()))
+            Box::new(CelList::from(items.into_iter().map(from_json_value).collect::<Vec<Box<dyn Val>>>()))
         }
         serde_json::Value::Object(entries) => Box::new(CelMap::from(
             entries
                 .into_iter()
-                .map(|(key, value)| (CelMapKey::from(key), from_value(value)))
+                .map(|(key, value)| (CelMapKey::from(key), from_json_value(value)))
                 .collect::<HashMap<CelMapKey<'_>, Box<dyn Val>>>(),
         )),
     }
@@ -137,7 +137,7 @@ fn from_value<'v>(value: serde_json::Value) -> Box<dyn Val + 'v> {
 
 /// A setting as a CEL value.
 pub(super) fn from_toml(value: &toml::Value) -> Box<dyn Val> {
-    from_value(serde_json::to_value(value).unwrap_or_default())
+    from_json_value(serde_json::to_value(value).unwrap_or_default())
 }
 
 /// A list of strings as a CEL value.
@@ -151,6 +151,12 @@ pub(super) fn to_json(value: &dyn Val) -> Result<Box<RawValue>, String> {
     let value = Value::try_from(value).map_err(|error| error.to_string())?;
     let json = plain(&value)?;
     serde_json::value::to_raw_value(&json).map_err(|error| error.to_string())
+}
+
+/// The values as one JSON list.
+pub(super) fn plain_list(values: &[Value]) -> Result<String, String> {
+    let values = values.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+    serde_json::to_string(&values).map_err(|error| error.to_string())
 }
 
 fn plain(value: &Value) -> Result<serde_json::Value, String> {

@@ -45,7 +45,12 @@ impl Migrate {
         if pending.is_empty() {
             say!("up to date at {:04}", MIGRATIONS[MIGRATIONS.len() - 1].version);
         }
-        for (table, watched) in migrator.marketplace().await? {
+        let marketplace = migrator.marketplace().await?;
+        if marketplace.iter().all(|(_, watched)| matches!(watched, Watched::Missing)) {
+            say!("none of the marketplace's tables is here; to watch yours: rowcast watch TABLE");
+            return Ok(());
+        }
+        for (table, watched) in marketplace {
             match watched {
                 Watched::Yes => say!("watched  {table}"),
                 Watched::No => say!("not watched  {table}; to watch it: rowcast watch {table}"),

@@ -8,11 +8,18 @@ macro_rules! say {
     }};
 }
 
+mod announce;
+mod asyncapi;
+mod catalog;
+mod check;
 mod confirm;
 mod migrate;
+mod names;
 mod serve;
+mod types;
 mod uninstall;
 mod watch;
+mod which;
 
 use clap::{Parser, Subcommand};
 
@@ -24,7 +31,7 @@ use crate::{config::DatabaseUrl, error::Error};
 #[derive(Debug, Parser)]
 #[command(version, after_help = crate::error::EXIT_CODES, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
-    /// The database, as postgres://user:password@host:5432/database. A Prisma URL does.
+    /// The database, as postgres://user:password@host:5432/database. A Prisma URL does
     #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
 
@@ -39,21 +46,38 @@ enum Command {
     Watch(watch::Watch),
     Unwatch(watch::Unwatch),
     Serve(serve::Serve),
+    Check(check::Check),
+    Types(types::Types),
+    #[command(name = "asyncapi")]
+    AsyncApi(asyncapi::AsyncApi),
+    Announce(announce::Announce),
+    Catalog(catalog::CatalogCommand),
 }
+
+/// What is said where a database is needed and none is named.
+const NO_DATABASE: &str =
+    "DATABASE_URL is not set, nor --database-url given; expected postgres://user:password@host:5432/database";
 
 /// Runs the command to its end.
 pub fn run(cli: Cli) -> Result<(), Error> {
     let url = || {
-        let url = cli.database_url.as_deref().ok_or_else(|| {
-            Error::Configuration("DATABASE_URL is not set; expected postgres://user:password@host:5432/database".into())
-        })?;
+        let url = cli.database_url.as_deref().ok_or_else(|| Error::Configuration(NO_DATABASE.into()))?;
         DatabaseUrl::parse(url)
     };
     match cli.command {
+        // Much of it works without a database.
+        Command::Catalog(catalog) => {
+            let url = cli.database_url.as_deref().filter(|url| !url.is_empty());
+            block_on(catalog.run(url.map(DatabaseUrl::parse).transpose()?))
+        }
         Command::Migrate(migrate) => block_on(migrate.run(url()?)),
         Command::Uninstall(uninstall) => block_on(uninstall.run(url()?)),
         Command::Watch(watch) => block_on(watch.run(url()?)),
+        Command::Announce(announce) => block_on(announce.run(url()?)),
         Command::Unwatch(unwatch) => block_on(unwatch.run(url()?)),
+        Command::Check(check) => block_on(check.run(url()?)),
+        Command::Types(types) => block_on(types.run(url()?)),
+        Command::AsyncApi(asyncapi) => block_on(asyncapi.run(url()?)),
         // What can be found wrong without a runtime is found before there is one.
         Command::Serve(serve) => {
             let service = serve.prepare(url()?)?;

@@ -1,11 +1,12 @@
 //! `rowcast serve`
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::which::Which;
 use crate::{
     catalog::Catalog,
     config::{Config, DatabaseUrl},
@@ -20,14 +21,10 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Where clients connect; port 0 takes any free one [default: 127.0.0.1:4000]
-    #[arg(long, env = "ROWCAST_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "ROWCAST_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// The configuration; rowcast.example.toml shows every key
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A directory of rules instead of the built-in ones
-    #[arg(long, value_name = "DIR")]
-    catalog: Option<PathBuf>,
+    #[command(flatten)]
+    which: Which,
     /// How clients sign in
     #[arg(long, value_name = "MODE")]
     auth: Option<Auth>,
@@ -44,19 +41,15 @@ pub struct Service {
 impl Serve {
     pub fn prepare(self, url: DatabaseUrl) -> Result<Service, Error> {
         init_tracing()?;
-        let mut config = Config::load(self.config.as_deref())?;
-        if let Some(listen) = self.listen {
-            config.listen = listen;
-        }
-        if let Some(dir) = self.catalog {
-            config.catalog.dir = Some(dir);
-        }
         let auth = self.auth.ok_or_else(|| {
             Error::Configuration(
                 "nothing says how clients sign in, and rowcast lets nobody in unasked. For development, on a loopback address: rowcast serve --auth insecure".into(),
             )
         })?;
-        let catalog = serve::load_catalog(&config)?;
+        let (mut config, catalog) = self.which.load()?;
+        if let Some(listen) = self.listen {
+            config.listen = listen;
+        }
         Ok(Service { config, catalog, url, auth })
     }
 }

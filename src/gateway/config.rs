@@ -25,6 +25,12 @@ pub struct GatewayConfig {
     /// How long a client may take to answer that.
     #[serde(with = "humantime_serde")]
     pub ping_timeout: Duration,
+    /// How long a user may be without a connection before others hear that they went offline.
+    #[serde(with = "humantime_serde")]
+    pub presence_grace: Duration,
+    /// How often it is looked at how many people are in a room, and how often somebody came.
+    #[serde(with = "humantime_serde")]
+    pub presence_interval: Duration,
     /// The web pages, as `https://host` or `http://host:port`, whose scripts may connect. Pages that this server
     /// serves itself always may.
     pub allowed_origins: Vec<Origin>,
@@ -39,6 +45,8 @@ impl Default for GatewayConfig {
             max_rooms_per_socket: 500,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
+            presence_grace: Duration::from_secs(5),
+            presence_interval: Duration::from_secs(2),
             allowed_origins: ["http://localhost:3000", "http://localhost:5000"]
                 .map(|origin| Origin::try_from(origin.to_owned()).expect("an origin"))
                 .into(),

@@ -33,6 +33,11 @@ impl Gateway {
 
 impl Shared {
     fn deliver(&self, event: &Event) {
+        self.deliver_to(event, |_| true);
+    }
+
+    /// To those alone of whom `hears` is true.
+    pub(super) fn deliver_to(&self, event: &Event, hears: impl Fn(&Client) -> bool) {
         self.metrics.events.with_label_values(&[&event.kind]).inc();
         let hearers = self.hearers(event);
         for (audience, clients) in event.audiences.iter().zip(hearers) {
@@ -42,7 +47,7 @@ impl Shared {
             let envelope = event.encode(&audience.data, self.envelope);
             // A second copy, for clients that are being brought up to date, if there are any.
             let kept: OnceCell<Arc<RawValue>> = OnceCell::new();
-            for client in clients {
+            for client in clients.into_iter().filter(&hears) {
                 let held = || Held {
                     id: event.id.clone(),
                     kind: event.kind.clone(),

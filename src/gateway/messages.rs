@@ -16,8 +16,10 @@ use socketioxide::{
 use super::{
     Shared,
     hold::Missed,
+    inbox::Question,
     session::{Session, since},
     sign_in::kind,
+    typing::TYPING,
 };
 use crate::{
     position::Position,
@@ -62,22 +64,66 @@ struct Refused {
     error: String,
 }
 
-/// Does what the message asks for, and acknowledges it. True if the client has to be brought up to date.
-pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incoming, ack: AckSender) -> bool {
+/// What is left to be done after a message was handled.
+pub(super) enum Left {
+    Nothing,
+    /// The client has to be brought up to date.
+    Missed,
+    Asked(Asked),
+}
+
+/// A question that the database has to answer.
+pub(super) struct Asked {
+    question: Question,
+    ack: AckSender,
+}
+
+impl Asked {
+    /// Answers it. Refused at once if too many of the client's questions wait.
+    pub async fn answer(self, shared: &Shared, session: &Session) {
+        let answer = match (&session.identity.user_id, session.questions.try_acquire()) {
+            (None, _) => Err("sign in first: visitors have no inbox".to_owned()),
+            (Some(_), Err(_)) => Err("wait for the answers to your earlier questions".to_owned()),
+            (Some(user_id), Ok(_turn)) => tokio::select! {
+                () = session.gone.cancelled() => return,
+                answer = self.question.ask(&*shared.inbox, user_id) => answer,
+            },
+        };
+        acknowledge(shared, session, "notification", self.ack, answer);
+    }
+}
+
+/// Does what the message asks for, and acknowledges it, unless the database has to be asked first.
+pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incoming, ack: AckSender) -> Left {
     let (kind, outcome) = match parse(text, shared.max_message_bytes) {
-        Ok((name, payload)) => (metric_label(&name), act(shared, session, &name, &payload)),
+        Ok((name, payload)) => match Question::parse(&name, &payload) {
+            Some(Ok(question)) => return Left::Asked(Asked { question, ack }),
+            Some(Err(error)) => (metric_label(&name), Err(error)),
+            None => (metric_label(&name), act(shared, session, &name, &payload)),
+        },
         Err(error) => ("other", Err(error)),
     };
+    let missed = outcome.as_ref().is_ok_and(|done| done.missed);
+    acknowledge(shared, session, kind, ack, outcome);
+    if missed { Left::Missed } else { Left::Nothing }
+}
+
+fn acknowledge<T: Serialize>(
+    shared: &Shared,
+    session: &Session,
+    kind: &str,
+    ack: AckSender,
+    outcome: Result<T, String>,
+) {
     let result = if outcome.is_ok() { "ok" } else { "refused" };
     shared.metrics.client_messages.with_label_values(&[kind, result]).inc();
-    let (sent, missed) = match outcome {
-        Ok(done) => (ack.send(&done), done.missed),
-        Err(error) => (ack.send(&Refused { success: false, error }), false),
+    let sent = match outcome {
+        Ok(done) => ack.send(&done),
+        Err(error) => ack.send(&Refused { success: false, error }),
     };
     if let Err(SendError::Socket(SocketError::InternalChannelFull)) = sent {
         shared.cut(session, "slow");
     }
-    missed
 }
 
 /// Few and known, whatever clients send.
@@ -86,6 +132,8 @@ fn metric_label(name: &str) -> &'static str {
         Some("join") => "join",
         Some("leave") => "leave",
         Some("ping") => "ping",
+        Some("notification") => "notification",
+        Some("chat") => "chat",
         _ => "other",
     }
 }
@@ -111,6 +159,11 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
         }),
         "join" => join(shared, session, vec![room(payload)?], payload),
         "leave" => leave(shared, session, vec![room(payload)?]),
+        TYPING => {
+            let room = room(payload)?;
+            shared.typing(session, &room, payload)?;
+            Ok(Done { success: true, room: Some(room), position: shared.position(), ..Done::default() })
+        }
         _ if name.starts_with("join:") => {
             join(shared, session, shared.policy.rooms_for_message(name, &session.identity, payload)?, payload)
         }
@@ -120,7 +173,7 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
                 leave(shared, session, shared.policy.rooms_for_message(&counterpart, &session.identity, payload)?)
             }
             None => {
-                Err("unknown message: expected ping, join, leave, or one of the join: and leave: messages".to_owned())
+                Err("unknown message: expected ping, join, leave, one of the join: and leave: messages, chat:typing, or notification:list, notification:read or notification:delete".to_owned())
             }
         },
     }
@@ -154,11 +207,14 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
         }
     };
     shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;
+    shared.note_arrivals(session, &rooms);
     Ok(Done { missed, ..done(shared, rooms) })
 }
 
 fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {
     shared.rooms.leave(&session.member, &rooms);
+    shared.note_arrivals(session, &rooms);
+    shared.stopped_typing(session, &rooms);
     Ok(done(shared, rooms))
 }
 

@@ -8,6 +8,10 @@
 //! | `rooms` | who is in which room |
 //! | `session` | one client, from connect to disconnect |
 //! | `messages` | what clients say, and what they are answered |
+//! | `inbox` | what they ask of their inbox |
+//! | `typing` | who is typing |
+//! | `presence` | who is here, for the rules |
+//! | `arrivals` | who came and went, for the waiting lists |
 //! | `resume` | what a returning client missed |
 //! | `hold` | live events that wait while it is told |
 //! | `deliver` | events to sockets |
@@ -15,18 +19,22 @@
 //! | `admission` | which HTTP requests get to Socket.IO |
 
 mod admission;
+mod arrivals;
 mod config;
 mod connection;
 mod deliver;
 mod hold;
+mod inbox;
 mod messages;
 mod policy;
+mod presence;
 mod resume;
 mod rooms;
 mod session;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod typing;
 
 use std::{
     fmt,
@@ -41,13 +49,22 @@ use socketioxide::{ParserConfig, SocketIo, layer::SocketIoLayer};
 
 pub use self::{
     admission::Admission,
+    arrivals::Arrival,
     config::{GatewayConfig, Origin},
     connection::{Connections, Listener, Peer},
+    inbox::{Inbox, ListRequest, page_mark},
     policy::Policy,
+    presence::{Moment, Seen},
     resume::Replay,
     sign_in::{Handshake, Insecure, SignIn},
 };
-use self::{rooms::Rooms, session::Client};
+use self::{
+    arrivals::Arrivals,
+    presence::{MomentIds, Online},
+    rooms::Rooms,
+    session::Client,
+    typing::Typing,
+};
 use crate::{event::EnvelopeStyle, metrics::Metrics, position::Position};
 
 /// A message above the limit is answered with an error; one above this many times the limit ends the connection,
@@ -69,8 +86,13 @@ struct Shared {
     policy: Arc<dyn Policy>,
     sign_in: Arc<dyn SignIn>,
     replay: Arc<dyn Replay>,
+    inbox: Arc<dyn Inbox>,
     metrics: Arc<Metrics>,
     rooms: Rooms<Client>,
+    online: Online,
+    arrivals: Arrivals,
+    typing: Typing,
+    moment_ids: MomentIds,
     connections: Arc<Connections>,
     /// Every change below it has been delivered; `None` until the first sweep.
     position: Mutex<Option<Position>>,
@@ -78,15 +100,19 @@ struct Shared {
     standing_by: AtomicBool,
 }
 
+/// What the gateway asks of others.
+pub struct Neighbours {
+    pub policy: Arc<dyn Policy>,
+    pub sign_in: Arc<dyn SignIn>,
+    pub replay: Arc<dyn Replay>,
+    pub inbox: Arc<dyn Inbox>,
+    pub metrics: Arc<Metrics>,
+}
+
 impl Gateway {
     /// The handle, and the layer that answers the path `/socket.io`.
-    pub fn new(
-        config: GatewayConfig,
-        policy: Arc<dyn Policy>,
-        sign_in: Arc<dyn SignIn>,
-        replay: Arc<dyn Replay>,
-        metrics: Arc<Metrics>,
-    ) -> (Self, SocketIoLayer) {
+    pub fn new(config: GatewayConfig, among: Neighbours) -> (Self, SocketIoLayer) {
+        let Neighbours { policy, sign_in, replay, inbox, metrics } = among;
         let max_message_bytes = config.max_message_bytes.get();
         let transport_limit = max_message_bytes.saturating_mul(TRANSPORT_LIMIT_FACTOR);
         let (layer, io) = SocketIo::builder()
@@ -102,11 +128,16 @@ impl Gateway {
             envelope: config.envelope,
             max_message_bytes,
             max_rooms: config.max_rooms_per_socket,
+            arrivals: Arrivals::new(policy.waiting_rooms()),
             policy,
             sign_in,
             replay,
+            inbox,
             metrics,
             rooms: Rooms::default(),
+            online: Online::default(),
+            typing: Typing::default(),
+            moment_ids: MomentIds::default(),
             connections: Arc::default(),
             position: Mutex::new(None),
             standing_by: AtomicBool::new(false),
@@ -134,7 +165,13 @@ impl Gateway {
         }
     }
 
-    fn is_standing_by(&self) -> bool {
+    /// Where a client stands that hears the next event first; `None` until the first sweep.
+    pub fn position(&self) -> Option<Position> {
+        self.shared.position()
+    }
+
+    /// Whether another instance captures.
+    pub fn is_standing_by(&self) -> bool {
         self.shared.standing_by.load(Ordering::SeqCst)
     }
 

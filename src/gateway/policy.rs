@@ -19,4 +19,9 @@ pub trait Policy: Send + Sync + 'static {
     ///
     /// A sentence for the client: no such message, or what is wrong with the payload (`null` if there was none).
     fn rooms_for_message(&self, name: &str, identity: &Identity, payload: &Value) -> Result<Vec<Room>, String>;
+
+    /// The kinds of rooms (`product` of `product:{id}`) whose comers and goers waiting lists want to know of.
+    fn waiting_rooms(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

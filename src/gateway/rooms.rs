@@ -10,12 +10,16 @@ use std::{
 
 use crate::room::Room;
 
+/// Visits are counted of so many rooms at once: names are free, and whoever invents them shall not fill the memory.
+const MOST_VISITED: usize = 20_000;
+
 /// Rooms and their members, both ways round.
 ///
 /// Invariants:
 /// - A member is opened at most once, and never after it was closed, so a connection that ends while it is being
 ///   opened or while it joins leaves no trace: whichever comes second finds the member closed.
 /// - A member is in `rooms[r]` exactly if `r` is in its own set; a room without members has no entry.
+/// - A room is in `visited` from the first time that a member joins it by itself until it was told of as empty.
 /// - The lock is held for look-ups and bookkeeping alone, never while something is sent.
 #[derive(Debug)]
 pub struct Rooms<H> {
@@ -27,6 +31,14 @@ pub struct Rooms<H> {
 struct Inner<H> {
     members: HashMap<u64, Entry<H>>,
     rooms: HashMap<Room, HashSet<u64>>,
+    visited: HashMap<Room, Visits>,
+}
+
+/// How often a room was joined, and whether that or its members changed since somebody asked.
+#[derive(Debug, Default)]
+struct Visits {
+    count: u64,
+    is_news: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +75,7 @@ pub enum JoinError {
 impl<H> Default for Rooms<H> {
     fn default() -> Self {
         Self {
-            inner: RwLock::new(Inner { members: HashMap::new(), rooms: HashMap::new() }),
+            inner: RwLock::new(Inner { members: HashMap::new(), rooms: HashMap::new(), visited: HashMap::new() }),
             last_id: AtomicU64::new(0),
         }
     }
@@ -94,15 +106,15 @@ impl<H: Clone> Rooms<H> {
         true
     }
 
-    /// Takes the member out of every room, for good. True if it was open.
-    pub fn close(&self, member: &Member) -> bool {
+    /// Takes the member out of every room, for good. Gives the rooms, if it was open.
+    pub fn close(&self, member: &Member) -> Option<Vec<Room>> {
         let mut inner = self.inner.write().expect("no panic under the lock");
         *member.life.lock().expect("no panic under the lock") = Life::Closed;
-        let Some(entry) = inner.members.remove(&member.id) else { return false };
+        let entry = inner.members.remove(&member.id)?;
         for room in &entry.rooms {
             inner.exit(member.id, room);
         }
-        true
+        Some(entry.rooms.into_iter().collect())
     }
 
     /// All of `rooms`, or none. Rooms that the member is in already cost nothing. `first` runs before it is in any of them,
@@ -114,8 +126,16 @@ impl<H: Clone> Rooms<H> {
         if !fresh.is_empty() && entry.rooms.len() + fresh.len() > max {
             return Err(JoinError::TooMany { max });
         }
+        let fresh: Vec<Room> = fresh.into_iter().cloned().collect();
         first();
-        inner.enter(member.id, fresh.into_iter().cloned());
+        for room in &fresh {
+            if inner.visited.len() < MOST_VISITED || inner.visited.contains_key(room) {
+                let visits = inner.visited.entry(room.clone()).or_default();
+                visits.count += 1;
+                visits.is_news = true;
+            }
+        }
+        inner.enter(member.id, fresh);
         Ok(())
     }
 
@@ -148,6 +168,33 @@ impl<H: Clone> Rooms<H> {
         groups.into_iter().position(|rooms| rooms.iter().any(|room| joined.contains(room)))
     }
 
+    pub fn is_in(&self, member: &Member, room: &Room) -> bool {
+        let inner = self.inner.read().expect("no panic under the lock");
+        inner.members.get(&member.id).is_some_and(|entry| entry.rooms.contains(room))
+    }
+
+    /// Of the rooms with members what `part` finds in their names.
+    pub fn names<T>(&self, part: impl FnMut(&Room) -> Option<T>) -> Vec<T> {
+        self.inner.read().expect("no panic under the lock").rooms.keys().filter_map(part).collect()
+    }
+
+    /// The rooms that members join by themselves and that were joined or left since the last time: how often they were
+    /// joined in all, and who is in them.
+    pub fn take_visited(&self) -> Vec<(Room, u64, Vec<H>)> {
+        let mut inner = self.inner.write().expect("no panic under the lock");
+        let Inner { members, rooms, visited } = &mut *inner;
+        let mut taken = Vec::new();
+        visited.retain(|room, visits| {
+            let ids = rooms.get(room);
+            if std::mem::take(&mut visits.is_news) {
+                let handles = ids.into_iter().flatten().map(|id| members[id].handle.clone()).collect();
+                taken.push((room.clone(), visits.count, handles));
+            }
+            ids.is_some()
+        });
+        taken
+    }
+
     pub fn everyone(&self) -> Vec<H> {
         let inner = self.inner.read().expect("no panic under the lock");
         inner.members.values().map(|entry| entry.handle.clone()).collect()
@@ -174,6 +221,9 @@ impl<H> Inner<H> {
         ids.remove(&id);
         if ids.is_empty() {
             self.rooms.remove(room);
+        }
+        if let Some(visits) = self.visited.get_mut(room) {
+            visits.is_news = true;
         }
     }
 }
@@ -218,7 +268,7 @@ mod tests {
     fn a_member_that_closed_before_it_opened_stays_out() {
         let rooms = Rooms::default();
         let member = rooms.new_member();
-        assert!(!rooms.close(&member));
+        assert_eq!(rooms.close(&member), None);
         assert!(!rooms.open(&member, "late", [room("buyers")], || ()));
         assert_eq!(rooms.join(&member, &[room("product:1")], 10, || ()), Err(JoinError::NotOpen));
         assert_eq!(rooms.size(), (0, 0));

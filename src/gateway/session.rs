@@ -18,12 +18,13 @@ use socketioxide::{
     socket::{Sid, Socket},
 };
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Handshake, Peer, Shared,
     hold::{Hold, Missed},
-    messages::{self, Incoming},
+    messages::{self, Incoming, Left},
     resume::{self, RESYNC, Resync},
     rooms::Member,
     sign_in::kind,
@@ -33,6 +34,9 @@ use crate::{
     position::{Position, PositionError},
     room::Room,
 };
+
+/// How many questions of one client may wait for the database at once.
+const QUESTIONS_AT_ONCE: usize = 8;
 
 /// What is known of one client. Handlers, which belong to the socket, hold it: so it can't hold the socket.
 pub(super) struct Session {
@@ -45,6 +49,8 @@ pub(super) struct Session {
     pub hold: Hold,
     /// Cancelled when the client is gone: nobody needs to be brought up to date any more.
     pub gone: CancellationToken,
+    /// Questions that wait for their answers; a client with more is refused.
+    pub questions: Semaphore,
     /// The disconnect handler has run.
     ended: AtomicBool,
 }
@@ -87,6 +93,7 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
         since,
         hold: Hold::default(),
         gone: CancellationToken::new(),
+        questions: Semaphore::new(QUESTIONS_AT_ONCE),
         ended: AtomicBool::new(false),
     });
     if let Some(peer) = presented.peer {
@@ -106,8 +113,19 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
             let client = Client { session: session.clone(), socket };
             // The client may know that it is connected before the connect handler runs.
             let missed = open(&shared, &client);
-            let missed = messages::handle(&shared, &client.session, incoming, ack) || missed;
-            catch_up(shared.clone(), client, missed)
+            let left = messages::handle(&shared, &client.session, incoming, ack);
+            let shared = shared.clone();
+            async move {
+                match left {
+                    Left::Nothing => catch_up(shared, client, missed).await,
+                    Left::Missed => catch_up(shared, client, true).await,
+                    // Two tasks in one: neither waits for the other.
+                    Left::Asked(asked) => {
+                        let answer = asked.answer(&shared, &client.session);
+                        tokio::join!(catch_up(shared.clone(), client.clone(), missed), answer);
+                    }
+                }
+            }
         }
     });
     Ok(())
@@ -125,6 +143,8 @@ fn open(shared: &Shared, client: &Client) -> bool {
     let session = &client.session;
     let mut begun = false;
     let opened = shared.rooms.open(&session.member, client.clone(), session.own_rooms.iter().cloned(), || {
+        // Before anybody can close it, and so be told that the user has left.
+        shared.came_online(client);
         if let (Some(Ok(since)), false) = (&session.since, session.own_rooms.is_empty()) {
             begun = session.hold.begin(Missed { rooms: session.own_rooms.clone(), since: *since });
         }
@@ -140,22 +160,30 @@ fn open(shared: &Shared, client: &Client) -> bool {
 }
 
 fn end(shared: &Shared, session: &Session) {
-    session.gone.cancel();
-    if shared.rooms.close(&session.member) {
-        shared.metrics.sockets.dec();
-    }
+    shared.close(session);
     session.ended.store(true, Ordering::SeqCst);
     shared.connections.forget(session.sid);
 }
 
 impl Shared {
+    /// Nothing is sent to the client any more. False if that was so before.
+    fn close(&self, session: &Session) -> bool {
+        session.gone.cancel();
+        let Some(rooms) = self.rooms.close(&session.member) else { return false };
+        self.metrics.sockets.dec();
+        self.note_arrivals(session, &rooms);
+        self.stopped_typing(session, &rooms);
+        if let Some(user_id) = &session.identity.user_id {
+            self.online.left(user_id);
+        }
+        true
+    }
+
     /// Ends a client's connection without a word, so that it reconnects by itself.
     pub(super) fn cut(&self, session: &Session, reason: &str) {
-        if !self.rooms.close(&session.member) {
+        if !self.close(session) {
             return;
         }
-        session.gone.cancel();
-        self.metrics.sockets.dec();
         self.metrics.sockets_cut.with_label_values(&[reason]).inc();
         tracing::info!(socket = %session.sid, reason, "cut a connection");
         self.connections.cut(session.sid);

@@ -7,7 +7,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::identity::Identity;
+use crate::{identity::Identity, room::MAX_LENGTH};
 
 /// How long a client waits for the database at most.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,6 +76,9 @@ fn user_id(auth: &Value) -> Result<Option<String>, String> {
     match given {
         Value::Null => Ok(None),
         Value::String(id) if id.is_empty() => Ok(None),
+        Value::String(id) if id.len() > MAX_LENGTH => {
+            Err(format!("auth.userId: expected at most {MAX_LENGTH} bytes, found {}", id.len()))
+        }
         Value::String(id) => Ok(Some(id.clone())),
         Value::Number(id) => Ok(Some(id.to_string())),
         other => Err(format!("auth.userId: expected a string, found {}", kind(other))),
@@ -164,9 +167,12 @@ fn identity(user_id: String, user: User, shared_stores: Vec<String>) -> Identity
         let mut seen = std::collections::HashSet::new();
         stores.retain(|store| seen.insert(store.clone()));
     }
+    let mut roles = vec![if is_seller { "seller" } else { "buyer" }.to_owned()];
+    // Which of these two somebody is, is settled above; any other role is the application's own and stands as it is.
+    roles.extend(user.role.filter(|role| !matches!(role.as_str(), "" | "seller" | "buyer")));
     Identity {
         user_id: Some(user_id),
-        roles: vec![if is_seller { "seller" } else { "buyer" }.to_owned()],
+        roles,
         stores,
         admin: matches!(user.is_platform_admin.as_deref(), Some("1" | "t" | "true")),
     }
@@ -204,16 +210,25 @@ mod tests {
     fn sellers_hear_their_own_store_and_those_they_work_for_once_each() {
         let member = User { seller_id: Some("s9".to_owned()), ..user("customer", "buyer") };
         let identity = identity("u1".to_owned(), member, vec!["s9".to_owned(), "s8".to_owned()]);
-        assert_eq!(identity.roles, ["seller"]);
+        assert_eq!(identity.roles, ["seller", "customer"]);
         assert_eq!(identity.stores, ["u1", "s9", "s8"]);
     }
 
     #[test]
     fn everyone_else_is_a_buyer() {
-        for user in [user("customer", "buyer"), user("customer", ""), User::default()] {
+        for user in [user("buyer", "buyer"), user("", ""), User::default()] {
             let identity = identity("u1".to_owned(), user, Vec::new());
             assert_eq!((identity.roles, identity.stores), (vec!["buyer".to_owned()], Vec::new()));
         }
+    }
+
+    #[test]
+    fn a_role_of_the_applications_own_is_there_for_room_policies() {
+        let roles = |user| identity("u1".to_owned(), user, Vec::new()).roles;
+        assert_eq!(roles(user("agent", "")), ["buyer", "agent"]);
+        assert_eq!(roles(user("customer", "buyer")), ["buyer", "customer"]);
+        assert_eq!(roles(user("owner", "")), ["seller", "owner"]);
+        assert_eq!(roles(user("buyer", "seller")), ["seller"], "a seller is no buyer, whatever else the row says");
     }
 
     #[test]

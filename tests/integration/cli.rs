@@ -141,7 +141,7 @@ async fn a_database_that_is_not_as_expected_is_explained() {
 
     let older = Database::marketplace().await;
     rowcast(&older.url, &["migrate", "--down"]).await.succeeded();
-    assert_refused(&rowcast(&older.url, &SERVE).await, 7, "the database is at migration 1", "older");
+    assert_refused(&rowcast(&older.url, &SERVE).await, 7, "the database is at migration 2", "older");
 
     let newer = Database::marketplace().await;
     newer.run("insert into rowcast.migration (version, name) values (999, 'from the future')").await;
@@ -215,6 +215,19 @@ async fn a_port_in_use_is_named() {
     let ran = rowcast(&database.url, &["serve", "--auth", "insecure", "--listen", &address]).await;
     assert_refused(&ran, 9, &address, "a port in use");
     assert!(ran.stderr.contains("another program listens there"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_that_nobody_could_hear_is_not_written() {
+    let database = Database::marketplace().await;
+    let announce = async |more: &[&str]| rowcast(&database.url, &[&["announce"], more].concat()).await;
+    assert_refused(&announce(&["--title", " "]).await, 2, "expected a line of text", "an empty title");
+    let files = Files::new(&[("rooms.toml", "[[room]]\nroom = \"user:{id}\"\njoin = \"true\"\n")]);
+    let ran = announce(&["--title", "Hello", "--catalog", files.path()]).await;
+    assert_refused(&ran, 4, "it has no [announcements]", "a catalog without recipients");
+    database.run("drop table users cascade").await;
+    assert_refused(&announce(&["--title", "Hello"]).await, 1, "nobody knows who is to hear it", "no users");
+    assert_eq!(database.count("select count(*) from rowcast.notification").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

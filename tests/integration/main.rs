@@ -7,6 +7,8 @@ mod alterations;
 mod bulk;
 mod capture_safety;
 mod cli;
+mod contract;
+mod custom_rules;
 mod events;
 mod locks;
 mod migrations;

@@ -55,6 +55,18 @@ async fn the_applications_schema_gains_triggers_alone_and_uninstall_takes_them_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn migrate_names_no_table_of_the_marketplace_where_there_is_none() {
+    let database = Database::empty().await;
+    let said = rowcast(&database.url, &["migrate"]).await.succeeded().stdout;
+    assert_eq!(
+        said.lines().last(),
+        Some("none of the marketplace's tables is here; to watch yours: rowcast watch TABLE"),
+        "{said}"
+    );
+    assert!(!said.contains("missing"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn migrate_is_safe_to_repeat_and_says_how_the_tables_stand() {
     let database = Database::unmigrated().await;
     database.run("drop table wholesale_payments; drop table carts").await;
@@ -65,7 +77,7 @@ async fn migrate_is_safe_to_repeat_and_says_how_the_tables_stand() {
     let installed = objects(&database).await;
 
     let second = rowcast(&database.url, &["migrate"]).await.succeeded().stdout;
-    assert!(second.contains("up to date at 0002") && !second.contains("applied"), "{second}");
+    assert!(second.contains("up to date at 0003") && !second.contains("applied"), "{second}");
     assert_eq!(objects(&database).await, installed);
 
     database.run("create table carts (id int primary key, items jsonb)").await;
@@ -96,14 +108,14 @@ async fn a_dry_run_changes_nothing_and_its_output_runs_through_psql() {
 
     let down = rowcast(&database.url, &["migrate", "--down", "--dry-run"]).await.succeeded().stdout;
     let installed = objects(&database).await;
-    assert!(down.contains("delete from rowcast.migration where version = 2"), "{down}");
+    assert!(down.contains("delete from rowcast.migration where version = 3"), "{down}");
     assert_eq!(objects(&database).await, installed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     let (by_psql, by_rowcast) = (Database::unmigrated().await, Database::unmigrated().await);
-    for file in ["0001_capture.up.sql", "0002_watch_marketplace.up.sql"] {
+    for file in ["0001_capture.up.sql", "0002_watch_marketplace.up.sql", "0003_inbox_and_schedules.up.sql"] {
         let Some(ran) = psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await else { return };
         ran.succeeded();
     }
@@ -112,7 +124,7 @@ async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     rowcast(&by_rowcast.url, &["migrate"]).await.succeeded();
     assert_eq!(objects(&by_psql).await, objects(&by_rowcast).await);
 
-    for file in ["0002_watch_marketplace.down.sql", "0001_capture.down.sql"] {
+    for file in ["0003_inbox_and_schedules.down.sql", "0002_watch_marketplace.down.sql", "0001_capture.down.sql"] {
         psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await.expect("as before").succeeded();
     }
     assert!(objects(&by_psql).await.is_empty());
@@ -122,10 +134,13 @@ async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
 async fn down_undoes_one_migration_at_a_time_until_nothing_is_left() {
     let database = Database::marketplace().await;
     database.run("select rowcast.watch('order_items')").await;
-    let triggers = "select count(*) from pg_trigger where tgname like 'rowcast%'";
+    let triggers = "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid
+                    where t.tgname like 'rowcast%' and c.relnamespace = 'public'::regnamespace";
 
     let first = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
-    assert!(first.contains("undone   0002"), "{first}");
+    assert!(first.contains("undone   0003"), "{first}");
+    let next = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
+    assert!(next.contains("undone   0002"), "{next}");
     assert_eq!(database.count(triggers).await, 2, "what was watched by hand stays");
     let second = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
     assert!(second.contains("undone   0001"), "{second}");
@@ -146,7 +161,7 @@ async fn uninstall_asks_and_without_a_terminal_takes_that_for_a_no() {
         stderr.contains("--yes") && stdout.contains("the triggers of") && stdout.contains("products"),
         "{stdout}{stderr}"
     );
-    assert_eq!(database.count("select count(*) from rowcast.watched").await, 7);
+    assert_eq!(database.count("select count(*) from rowcast.watched where schema = 'public'").await, 7);
 
     rowcast(&database.url, &["uninstall", "--yes"]).await.succeeded();
     let again = rowcast(&database.url, &["uninstall"]).await.succeeded().stdout;
@@ -232,7 +247,7 @@ async fn two_migrations_at_once_wait_for_each_other() {
     let (first, second) = (first.succeeded().stdout, second.succeeded().stdout);
     let (applied, idle) = if first.contains("applied") { (first, second) } else { (second, first) };
     assert!(applied.contains("applied  0001") && applied.contains("applied  0002"), "{applied}");
-    assert!(idle.contains("up to date at 0002"), "{idle}");
+    assert!(idle.contains("up to date at 0003"), "{idle}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

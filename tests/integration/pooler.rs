@@ -14,9 +14,15 @@ use rowcast::{
     readiness::Readiness,
 };
 use tokio::{sync::watch, task::JoinHandle};
+use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{database::Database, eventually, pooler::Pooler};
+use crate::support::{
+    command::rowcast,
+    database::{Database, connect},
+    eventually,
+    pooler::Pooler,
+};
 
 /// Keeps the ids of the changes.
 struct Collect(Arc<Mutex<Vec<i64>>>);
@@ -102,3 +108,39 @@ async fn behind_a_transaction_pooler_capture_sweeps_on_a_timer_and_still_only_on
     second.stop.cancel();
     second.task.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_rowcast_asks_of_its_own_connections_does_not_stay_with_the_applications() {
+    let database = Database::marketplace().await;
+    let Some(pooler) = Pooler::start(&database.url).await else { return };
+    let url = pooler.url(&database.url);
+    // Through this pooler some of them end with an error; what matters is what they leave behind.
+    let commands: [&[&str]; 4] =
+        [&["check"], &["types"], &["announce", "--title", "hello"], &["catalog", "test", "--change", "1"]];
+    for command in commands {
+        rowcast(&url, command).await;
+    }
+    let settings = "select name, setting from pg_settings where source = 'session' order by name";
+    // In transactions side by side: so each of the pooler's connections has its turn.
+    let mut applications = Vec::new();
+    for _ in 0..8 {
+        let application = connect(&url).await;
+        application.batch_execute("begin").await.unwrap();
+        let kept = application.simple_query(settings).await.unwrap();
+        let kept: Vec<String> = kept
+            .iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(format!("{}={}", row.get(0).unwrap(), row.get(1).unwrap())),
+                _ => None,
+            })
+            .filter(|setting| OURS.iter().any(|name| setting.starts_with(name)))
+            .collect();
+        assert_eq!(kept, [] as [&str; 0]);
+        application.batch_execute("update orders set status = status where false").await.unwrap();
+        applications.push(application);
+    }
+}
+
+/// Settings that a command of rowcast could have a reason to change.
+const OURS: [&str; 5] =
+    ["statement_timeout", "lock_timeout", "default_transaction_read_only", "synchronous_commit", "idle_"];

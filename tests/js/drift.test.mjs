@@ -47,7 +47,9 @@ describe('the schema of the application', () => {
   it('has triggers of rowcast on the watched tables and no others', async () => {
     const found = await database.query(triggers)
     assert.deepEqual([...new Set(found.map(({ table }) => table))].sort(), [
-      'carts', 'orders', 'products', 'trade_quotations', 'wholesale_invitations', 'wholesale_orders', 'wholesale_payments',
+      'carts', 'orders', 'products',
+      'rowcast.notification', // the inbox, in the schema of rowcast
+      'trade_quotations', 'wholesale_invitations', 'wholesale_orders', 'wholesale_payments',
     ])
     for (const { name, schema } of found) {
       assert.equal(schema, 'rowcast', `${name} calls a function of the schema rowcast`)

@@ -1,135 +1,9 @@
 //! The catalog that comes with rowcast, against changes of the marketplace's tables.
 
-use std::sync::LazyLock;
-
-use super::*;
-
-const PRODUCT: &[&str] = &["id", "seller_id", "name", "price", "stock", "status", "sku", "deposit_amount", "cost"];
-const ORDER: &[&str] = &[
-    "id",
-    "user_id",
-    "seller_id",
-    "order_type",
-    "total",
-    "amount_paid",
-    "remaining_balance",
-    "payment_type",
-    "payment_status",
-    "status",
-    "fulfillment_status",
-    "tracking_number",
-    "tracking_link",
-    "shipping_carrier",
-    "deposit_amount_cents",
-    "balance_due_cents",
-    "balance_paid_at",
-];
-const INVITATION: &[&str] = &["id", "seller_id", "buyer_email", "buyer_name", "status"];
-const WHOLESALE_ORDER: &[&str] = &[
-    "id",
-    "seller_id",
-    "buyer_id",
-    "status",
-    "total_cents",
-    "deposit_amount_cents",
-    "balance_amount_cents",
-    "payment_terms",
-];
-const PAYMENT: &[&str] = &["id", "wholesale_order_id", "payment_type", "status", "amount_cents"];
-const QUOTATION: &[&str] = &[
-    "id",
-    "seller_id",
-    "buyer_email",
-    "buyer_id",
-    "quotation_number",
-    "total",
-    "status",
-    "valid_until",
-    "metadata",
-    "updated_at",
-];
-
-/// All tables, watched, and lookups that know one cart holder, one user and one order.
-fn marketplace() -> Engine {
-    let tables = tables(&[
-        ("products", PRODUCT),
-        ("orders", ORDER),
-        ("wholesale_invitations", INVITATION),
-        ("wholesale_orders", WHOLESALE_ORDER),
-        ("wholesale_payments", PAYMENT),
-        ("trade_quotations", QUOTATION),
-    ]);
-    // Compiled once for all tests: it takes a while in a debug build.
-    static CATALOG: LazyLock<Arc<Catalog>> =
-        LazyLock::new(|| Arc::new(Catalog::built_in(&Settings::new()).unwrap_or_else(|faults| panic!("{faults}"))));
-    let mut engine = engine(CATALOG.clone(), &tables);
-    engine.remember("cart_holders", "p", vec![row(r#"{"key":"p","user_id":"holder"}"#)]);
-    engine.remember("cart_holders", "q", vec![]);
-    engine.remember("user_by_email", "b@x", vec![row(r#"{"key":"b@x","user_id":"b"}"#)]);
-    engine.remember("wholesale_order", "w", vec![row(r#"{"key":"w","seller_id":"s","buyer_id":"b"}"#)]);
-    engine
-}
-
-/// A row of the table: `defaults` with `values` put over them, and null for the other columns.
-fn full(columns: &[&str], defaults: &str, values: &str) -> String {
-    let mut row: BTreeMap<String, Box<RawValue>> =
-        columns.iter().map(|column| ((*column).to_owned(), RawValue::from_string("null".into()).unwrap())).collect();
-    for json in [defaults, values] {
-        let json: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&format!("{{{json}}}")).unwrap();
-        row.extend(json);
-    }
-    serde_json::to_string(&row).unwrap()
-}
-
-fn defaults(table: &str) -> (&'static [&'static str], &'static str) {
-    match table {
-        "products" => (
-            PRODUCT,
-            r#""id":"p","seller_id":"s","name":"Mug","price":"24.00","stock":18,"status":"active","sku":"SECRET""#,
-        ),
-        "orders" => (
-            ORDER,
-            r#""id":"o","user_id":"b","seller_id":"s","order_type":"retail","total":"48.00","amount_paid":"0.00",
-               "remaining_balance":"0.00","payment_type":"full","payment_status":"pending","status":"pending",
-               "fulfillment_status":"unfulfilled""#,
-        ),
-        "wholesale_invitations" => {
-            (INVITATION, r#""id":"i","seller_id":"s","buyer_email":"b@x","buyer_name":"B","status":"pending""#)
-        }
-        "wholesale_orders" => (
-            WHOLESALE_ORDER,
-            r#""id":"w","seller_id":"s","buyer_id":"b","status":"pending","total_cents":124000,
-               "deposit_amount_cents":37200,"balance_amount_cents":86800,"payment_terms":"Net 30""#,
-        ),
-        "wholesale_payments" => (
-            PAYMENT,
-            r#""id":"y","wholesale_order_id":"w","payment_type":"deposit","status":"pending","amount_cents":37205"#,
-        ),
-        "trade_quotations" => (
-            QUOTATION,
-            r#""id":"q","seller_id":"s","buyer_email":"b@x","quotation_number":"Q-1","total":"500.00","status":"draft""#,
-        ),
-        other => panic!("no defaults for {other}"),
-    }
-}
-
-/// Events of one change as `event rooms | rooms`, in order.
-async fn heard(table: &str, old: Option<&str>, new: Option<&str>) -> (Vec<String>, Vec<Event>) {
-    let (columns, base) = defaults(table);
-    let side = |values: Option<&str>| values.map(|values| full(columns, base, values)).unwrap_or_default();
-    let mut engine = marketplace();
-    let evaluated = engine.evaluate(&page(vec![change(table, &side(old), &side(new))])).await.unwrap();
-    assert_eq!(evaluated.failures, []);
-    let lines = evaluated.events.iter().map(|event| {
-        let rooms: Vec<_> = audiences(event).into_iter().map(|(rooms, _)| rooms).collect();
-        format!("{} {}", event.kind, rooms.join(" | "))
-    });
-    (lines.collect(), evaluated.events)
-}
-
-fn data(events: &[Event], kind: &str) -> Vec<(String, String)> {
-    audiences(events.iter().find(|event| *event.kind == *kind).unwrap_or_else(|| panic!("no {kind}")))
-}
+use super::{
+    marketplace::{OTHER_TIME, PRODUCT, TOLD_TIME, data, defaults, full, heard},
+    *,
+};
 
 #[test]
 fn the_catalog_has_every_event_of_its_modules() {
@@ -138,7 +12,23 @@ fn the_catalog_has_every_event_of_its_modules() {
     assert_eq!(
         kinds,
         [
+            "analytics:inventory_alert",
+            "analytics:metrics_updated",
+            "analytics:product_viewed",
+            "analytics:revenue_updated",
+            "analytics:sale_completed",
+            "cart:updated",
+            "notification:deleted",
+            "notification:order",
+            "notification:payment",
+            "notification:quotation",
+            "notification:read",
+            "notification:shipping",
+            "notification:system",
+            "notification:wholesale",
             "order:updated",
+            "presence:changed",
+            "presence:viewers",
             "product:created",
             "product:deleted",
             "product:low_stock",
@@ -165,7 +55,9 @@ fn the_catalog_has_every_event_of_its_modules() {
             "wholesale:order_updated",
         ]
     );
-    assert_eq!(catalog.tables().len(), 6);
+    assert_eq!(catalog.tables().len(), 12);
+    let nameless: Vec<_> = catalog.rules().iter().filter(|rule| rule.about.is_none()).map(|rule| &rule.name).collect();
+    assert!(nameless.is_empty(), "rules that say nothing about themselves: {nameless:?}");
 }
 
 #[tokio::test]
@@ -311,25 +203,26 @@ async fn each_change_is_heard_in_its_rooms() {
                 format!("wholesale:order_updated {seller} user:b"),
                 format!("wholesale:deposit_paid {seller} user:b"),
                 format!("order:updated user:b {seller}"),
+                "analytics:revenue_updated seller:s".into(),
             ],
         ),
         (
             "orders",
             Some(order(r#""payment_status":"deposit_paid""#)),
             Some(order(r#""payment_status":"fully_paid","balance_due_cents":0"#)),
-            vec![format!("wholesale:balance_paid {seller} user:b")],
+            vec![format!("wholesale:balance_paid {seller} user:b"), "analytics:revenue_updated seller:s".into()],
         ),
         (
             "orders",
             Some(order(r#""payment_status":"deposit_paid""#)),
             Some(order(r#""payment_status":"deposit_paid","balance_paid_at":"2026-01-01T00:00:00Z""#)),
-            vec![format!("wholesale:balance_paid {seller} user:b")],
+            vec![format!("wholesale:balance_paid {seller} user:b"), "analytics:revenue_updated seller:s".into()],
         ),
         (
             "orders",
             Some(r#""order_type":"wholesale""#.into()),
             Some(r#""order_type":"wholesale","payment_status":"fully_paid""#.into()),
-            vec![],
+            vec!["analytics:revenue_updated seller:s".into()],
         ),
         (
             "orders",
@@ -345,7 +238,11 @@ async fn each_change_is_heard_in_its_rooms() {
             "orders",
             Some(order(r#""status":"shipped","tracking_number":"T1""#)),
             Some(order(r#""status":"delivered","tracking_number":"T1""#)),
-            vec![format!("wholesale:order_updated {seller} user:b"), format!("order:updated user:b {seller}")],
+            vec![
+                format!("wholesale:order_updated {seller} user:b"),
+                format!("order:updated user:b {seller}"),
+                "analytics:sale_completed seller:s".into(),
+            ],
         ),
         (
             "orders",
@@ -353,25 +250,34 @@ async fn each_change_is_heard_in_its_rooms() {
             Some(r#""payment_status":"refunded","status":"refunded""#.into()),
             vec![format!("order:updated user:b {seller}")],
         ),
-        ("orders", Some(String::new()), Some(r#""amount_paid":"48.00""#.into()), vec![]),
+        (
+            "orders",
+            Some(String::new()),
+            Some(r#""amount_paid":"48.00""#.into()),
+            vec!["analytics:revenue_updated seller:s".into()],
+        ),
         ("wholesale_orders", None, Some(String::new()), vec![format!("wholesale:order_placed {seller} user:b")]),
         (
             "wholesale_orders",
             Some(String::new()),
             Some(r#""status":"fulfilled""#.into()),
-            vec![format!("wholesale:order_updated {seller} user:b"), "wholesale:order_shipped user:b".into()],
+            vec![
+                format!("wholesale:order_updated {seller} user:b"),
+                "wholesale:order_shipped user:b".into(),
+                "analytics:sale_completed seller:s".into(),
+            ],
         ),
         (
             "wholesale_payments",
             Some(String::new()),
             Some(r#""status":"paid""#.into()),
-            vec![format!("wholesale:deposit_paid {seller} user:b")],
+            vec![format!("wholesale:deposit_paid {seller} user:b"), "analytics:revenue_updated seller:s".into()],
         ),
         (
             "wholesale_payments",
             None,
             Some(r#""status":"paid","payment_type":"balance""#.into()),
-            vec![format!("wholesale:balance_paid {seller} user:b")],
+            vec![format!("wholesale:balance_paid {seller} user:b"), "analytics:revenue_updated seller:s".into()],
         ),
         ("trade_quotations", None, Some(String::new()), vec![format!("quotation:created {seller}")]),
         (
@@ -443,6 +349,34 @@ async fn each_change_is_heard_in_its_rooms() {
 }
 
 #[tokio::test]
+async fn those_who_looked_while_it_was_out_hear_of_a_restocking() {
+    let (lines, _) = heard("products", Some(r#""stock":0"#), Some(r#""stock":50"#)).await;
+    assert_eq!(lines[2], "stock:restocked seller:s user:s | product:p | user:waiting user:holder");
+}
+
+#[tokio::test]
+async fn an_expiry_is_told_once_by_the_row_or_by_the_clock() {
+    let expiry = |until: String| async move {
+        let side = |status: &str| format!(r#""status":"{status}","valid_until":{until}"#);
+        heard("trade_quotations", Some(&side("sent")), Some(&side("expired"))).await.0
+    };
+    let everybody = ["quotation:expired seller:s user:s | user:b"];
+    assert_eq!(expiry("null".to_owned()).await, everybody);
+    assert_eq!(expiry(format!("\"{OTHER_TIME}\"")).await, everybody);
+    assert_eq!(expiry(format!("\"{TOLD_TIME}\"")).await, [] as [&str; 0]);
+    // The clock told of the time that it had; that it gets another in the same update changes nothing.
+    let before = format!(r#""status":"sent","valid_until":"{TOLD_TIME}""#);
+    let after = format!(r#""status":"expired","valid_until":"{OTHER_TIME}""#);
+    assert_eq!(heard("trade_quotations", Some(&before), Some(&after)).await.0, ["quotation:updated seller:s user:s"]);
+
+    let (lines, events) = heard("rowcast.quotation_expired", None, Some("")).await;
+    assert_eq!(lines, everybody);
+    let expected = r#"quotationId="q" sellerId="s" buyerId="b" quotationNumber="Q-1""#;
+    assert!(data(&events, "quotation:expired").iter().all(|(_, data)| data == expected));
+    assert_eq!(heard("rowcast.quotation_expired", Some(""), None).await.0, [] as [&str; 0]);
+}
+
+#[tokio::test]
 async fn amounts_and_reasons_are_told_as_the_contract_says() {
     let wholesale =
         r#""order_type":"wholesale","payment_type":"deposit","deposit_amount_cents":1500,"balance_due_cents":3305"#;
@@ -472,6 +406,108 @@ async fn amounts_and_reasons_are_told_as_the_contract_says() {
         "{updated:?}"
     );
     assert!(updated[1].1.ends_with(&format!(r#"{pricing}"validUntil":"2026-02-01T00:00:00Z"}}}}"#)), "{updated:?}");
+}
+
+/// What of a wholesale order's deposit and balance is told, each as `event amount`.
+async fn payments(terms: &str, old: &str, new: &str) -> Vec<String> {
+    let side = |more: &str| format!(r#""order_type":"wholesale",{terms},{more}"#);
+    let (_, events) = heard("orders", Some(&side(old)), Some(&side(new))).await;
+    let told =
+        events.iter().filter(|event| ["wholesale:deposit_paid", "wholesale:balance_paid"].contains(&&*event.kind));
+    told.map(|event| format!("{} {}", event.kind, audiences(event)[0].1.rsplit_once("amount=").unwrap().1)).collect()
+}
+
+const DEPOSIT_TERMS: &str = r#""payment_type":"deposit","deposit_amount_cents":1500,"balance_due_cents":3300"#;
+
+#[tokio::test]
+async fn a_deposit_and_a_balance_are_told_once_whatever_the_status_is_by_then() {
+    for (old, new, expected) in [
+        (r#""status":"in_production""#, r#""status":"in_production","payment_status":"deposit_paid""#, vec![]),
+        (r#""status":"awaiting_balance""#, r#""status":"deposit_paid""#, vec![]),
+        (r#""status":"ready_to_ship""#, r#""status":"paid""#, vec![r#"wholesale:balance_paid "33.00""#]),
+        (
+            r#""status":"balance_overdue""#,
+            r#""payment_status":"fully_paid""#,
+            vec![r#"wholesale:balance_paid "33.00""#],
+        ),
+        (r#""status":"fulfilled""#, r#""status":"fulfilled","payment_status":"fully_paid""#, vec![]),
+        (r#""status":"completed""#, r#""status":"completed","payment_status":"fully_paid""#, vec![]),
+        (r#""status":"paid""#, r#""status":"paid","payment_status":"fully_paid""#, vec![]),
+        (r#""status":"fully_paid""#, r#""status":"paid""#, vec![]),
+        (r#""status":"fulfilled""#, r#""status":"fulfilled","payment_status":"deposit_paid""#, vec![]),
+        (r#""status":"paid""#, r#""status":"fulfilled""#, vec![]),
+    ] {
+        assert_eq!(payments(DEPOSIT_TERMS, old, new).await, expected, "{old} to {new}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_paid_in_full_at_once_is_a_deposit_and_a_balance() {
+    let both = [r#"wholesale:deposit_paid "15.00""#, r#"wholesale:balance_paid "33.00""#];
+    for new in
+        [r#""payment_status":"fully_paid""#, r#""status":"paid""#, r#""payment_status":"paid","amount_paid":"48.00""#]
+    {
+        assert_eq!(payments(DEPOSIT_TERMS, r#""status":"pending""#, new).await, both, "{new}");
+    }
+    let noted = r#""balance_paid_at":"2026-01-01T00:00:00Z""#;
+    assert_eq!(payments(DEPOSIT_TERMS, noted, &format!(r#"{noted},"status":"paid""#)).await, [] as [&str; 0]);
+    let none = r#""payment_type":"balance","deposit_amount_cents":0,"balance_due_cents":3300"#;
+    assert_eq!(payments(none, r#""status":"pending""#, r#""status":"paid""#).await, both[1..]);
+}
+
+#[tokio::test]
+async fn a_deposit_of_which_no_amount_is_known_has_none() {
+    let (pending, deposited) = (r#""status":"pending""#, r#""payment_status":"deposit_paid""#);
+    for (terms, amount) in [
+        (r#""deposit_amount_cents":null"#, "null"),
+        (r#""deposit_amount_cents":0"#, "null"),
+        (r#""deposit_amount_cents":null,"amount_paid":null"#, "null"),
+        (r#""deposit_amount_cents":null,"amount_paid":"8.00""#, r#""8.00""#),
+        (r#""deposit_amount_cents":0,"amount_paid":"8.00""#, r#""8.00""#),
+        (r#""deposit_amount_cents":1500,"amount_paid":"8.00""#, r#""15.00""#),
+    ] {
+        assert_eq!(payments(terms, pending, deposited).await, [format!("wholesale:deposit_paid {amount}")], "{terms}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_is_told_once_and_no_status_goes_missing() {
+    let side = |status: &str, payment: &str| format!(r#""status":"{status}","payment_status":"{payment}""#);
+    for (old, new, expected) in [
+        (side("paid", "pending"), side("paid", "refunded"), vec!["refund"]),
+        (side("paid", "refunded"), side("refunded", "refunded"), vec!["fulfillment"]),
+        (side("paid", "pending"), side("refunded", "pending"), vec!["refund"]),
+        (side("refunded", "pending"), side("refunded", "refunded"), vec![]),
+        (side("paid", "partially_refunded"), side("partially_refunded", "partially_refunded"), vec!["fulfillment"]),
+        (side("paid", "partially_refunded"), side("refunded", "partially_refunded"), vec!["refund"]),
+        (side("paid", "partially_refunded"), side("paid", "refunded"), vec!["refund"]),
+        (side("paid", "pending"), side("refunded", "refunded"), vec!["refund"]),
+        (side("paid", "pending"), side("cancelled", "refunded"), vec!["fulfillment", "refund"]),
+        (side("paid", "refunded"), side("cancelled", "refunded"), vec!["fulfillment"]),
+    ] {
+        let (_, events) = heard("orders", Some(&old), Some(&new)).await;
+        let orders = events.iter().filter(|event| &*event.kind == "order:updated");
+        let actions: Vec<_> = orders
+            .map(|event| {
+                let data = &event.audiences[0].data;
+                data.iter().find(|(key, _)| &**key == "action").unwrap().1.get().trim_matches('"').to_owned()
+            })
+            .collect();
+        assert_eq!(actions, expected, "{old} to {new}");
+    }
+}
+
+#[tokio::test]
+async fn a_buyer_hears_of_the_expiry_of_what_was_received_and_of_nothing_else() {
+    let (with_buyer, without) = (["quotation:expired seller:s user:s | user:b"], ["quotation:expired seller:s user:s"]);
+    let expired = r#""status":"expired""#;
+    for status in ["sent", "viewed", "accepted", "deposit_paid"] {
+        let old = format!(r#""status":"{status}""#);
+        assert_eq!(heard("trade_quotations", Some(&old), Some(expired)).await.0, with_buyer, "{status}");
+    }
+    assert_eq!(heard("trade_quotations", Some(""), Some(expired)).await.0, without, "a draft");
+    let (lines, _) = heard("trade_quotations", None, Some(expired)).await;
+    assert_eq!(lines, ["quotation:created seller:s user:s", without[0]], "inserted as expired");
 }
 
 #[tokio::test]

@@ -232,12 +232,13 @@ rooms = ["user:{each.user}"]
 "#;
     let mut engine = engine(with_rooms(&format!("{LOOKUPS}{rules}")), &tables(&[("shop.t", &["a", "c", "id", "key"])]));
     let mut reasons = |tables: &Tables, one: fn() -> Prepared| -> Vec<String> {
-        let prepared =
-            |name: &str| if name == "one" { one() } else { Prepared::Columns(["key".into(), "user".into()].into()) };
+        let prepared = |name: &str| {
+            if name == "one" { one() } else { Prepared::Runnable(Runnable::with_columns(&["key", "user"])) }
+        };
         engine.bind_prepared(tables, prepared).into_iter().map(|inactive| inactive.reason).collect()
     };
     let whole = tables(&[("shop.t", &["a", "c", "id", "key"])]);
-    let fine = || Prepared::Columns(["key".into(), "id".into()].into());
+    let fine = || Prepared::Runnable(Runnable::with_columns(&["key", "id"]));
     assert_eq!(reasons(&whole, fine), [] as [&str; 0]);
     assert_eq!(
         reasons(&tables(&[]), fine),
@@ -249,12 +250,14 @@ rooms = ["user:{each.user}"]
     );
     assert_eq!(
         reasons(&whole, || Prepared::Refused("relation \"x\" does not exist (SQLSTATE 42P01)".to_owned())),
-        ["only audience 2 of 3 hears nothing: the lookup \"one\" can't be run: relation \"x\" does not exist \
-             (SQLSTATE 42P01)"]
+        [
+            "the audience user:{friend.id} hears nothing: the lookup \"one\" can't be run: relation \"x\" does not exist \
+             (SQLSTATE 42P01)"
+        ]
     );
     assert_eq!(
-        reasons(&whole, || Prepared::Columns(["key".into()].into())),
-        ["only audience 2 of 3 hears nothing: the lookup \"one\" returns no column \"id\""]
+        reasons(&whole, || Prepared::Runnable(Runnable::with_columns(&["key"]))),
+        ["the audience user:{friend.id} hears nothing: the lookup \"one\" returns no column \"id\""]
     );
 }
 
@@ -328,4 +331,66 @@ async fn what_a_lookup_found_is_forgotten_when_its_table_changes() {
 
     let befriended = page(vec![change("friendships", "", "{\"id\":1}"), inserted()]);
     assert!(engine.evaluate(&befriended).await.is_err(), "the database is asked again");
+}
+
+#[tokio::test]
+async fn a_lookup_that_the_database_refuses_is_spared_where_it_decides_nothing() {
+    let rules = r#"
+[[rule]]
+event = "e"
+table = "t"
+on = ["insert"]
+lookups = { friend = { use = "one", key = "row.key" } }
+data = { friend = "first(row.friend, friend.id)" }
+[[rule.to]]
+rooms = ["user:{row.id}", "user:{friend.id}", "user:{first(row.friend, friend.id)}"]
+[[rule.to]]
+when = "friend.id != 'secret'"
+rooms = ["user:{row.watcher}"]
+[[rule.to]]
+rooms = ["user:{friend.id}"]
+"#;
+    let tables = tables(&[("t", &["id", "key", "friend", "watcher"])]);
+    let mut engine = engine(with_rooms(&format!("{LOOKUPS}{rules}")), &tables);
+    let inactive = engine.bind_prepared(&tables, |name| match name {
+        "one" => Prepared::Refused("no such table".to_owned()),
+        _ => Prepared::Unknown,
+    });
+    let told: Vec<(Option<usize>, &str)> = inactive.iter().map(|idle| (idle.audience, idle.reason.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            (Some(1), "the audience user:{row.watcher} hears nothing: the lookup \"one\" can't be run: no such table"),
+            (Some(2), "the audience user:{friend.id} hears nothing: the lookup \"one\" can't be run: no such table"),
+            (Some(0), "the lookup \"one\" can't be run: no such table; what it would find counts as null"),
+        ]
+    );
+    let row = r#"{"id":"1","key":"k","friend":"2","watcher":"3"}"#;
+    let evaluated = engine.evaluate(&page(vec![change("t", "", row)])).await.unwrap();
+    assert_eq!(evaluated.failures, []);
+    assert_eq!(audiences(&evaluated.events[0]), [("user:1 user:2".to_owned(), "friend=\"2\"".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_list_as_long_as_somebody_likes_makes_so_many_events_and_the_whole_of_it_is_worked_out_once() {
+    let rules = r#"
+[[rule]]
+event = "e"
+table = "t"
+on = ["insert"]
+per = "itemChanges([], row.items, ['id'], 'amount')"
+data = { id = "item.id", items = "row.items" }
+[[rule.to]]
+rooms = ["user:{row.id}"]
+"#;
+    let items: Vec<String> = (0..5000).map(|id| format!(r#"{{"id":{id},"amount":1}}"#)).collect();
+    let row = format!(r#"{{"id":"1","items":[{}]}}"#, items.join(","));
+    let engine = &mut engine(with_rooms(rules), &tables(&[("t", &["id", "items"])]));
+    let evaluated = engine.evaluate(&page(vec![change("t", "", &row)])).await.unwrap();
+    assert_eq!(evaluated.failures, []);
+    assert_eq!(evaluated.events.len(), 100);
+    let (first, last) = (&evaluated.events[0], &evaluated.events[99]);
+    assert!(first.id.ends_with("e.0") && last.id.ends_with("e.99"), "{} {}", first.id, last.id);
+    assert_eq!(first.audiences[0].data[1].1.get(), last.audiences[0].data[1].1.get());
+    assert_eq!(last.audiences[0].data[0].1.get(), "99");
 }

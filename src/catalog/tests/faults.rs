@@ -28,8 +28,17 @@ fn a_fault_names_file_line_rule_and_reason() {
     for (more, expected) in [
         (
             "wehn = \"true\"\n",
-            "test.toml:18: rule \"a:b\": unknown key \"wehn\"; the keys are \"event\", \"name\", \"about\", \"table\", \
-             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"subject\", \"actor\", \"data\", \"to\"",
+            "test.toml:18: rule \"a:b\": unknown key \"wehn\"; the keys are \"event\", \"inbox\", \"name\", \"about\", \"table\", \
+             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"per\", \"subject\", \"actor\", \"data\", \"types\", \"to\"",
+        ),
+        (
+            "data = { id = \"row.id\" }\ntypes = { id = \"text\" }\n",
+            "test.toml:19: rule \"a:b\": the type of \"id\": expected a type: string, number, integer, boolean, null, \
+             Decimal, Timestamp, Json, 'text', { key: type, key?: type }, type[] or type | type; found \"text\"",
+        ),
+        (
+            "data = { id = \"row.id\" }\ntypes = { di = \"string\" }\n",
+            "test.toml:19: rule \"a:b\": `types` names \"di\", which is no key of the data: \"id\"",
         ),
         (
             "when = \"new.stock <\"\n",
@@ -45,7 +54,7 @@ fn a_fault_names_file_line_rule_and_reason() {
         (
             "when = \"nwe.stock == 1\"\n",
             "test.toml:18: rule \"a:b\": bad CEL `nwe.stock == 1`: unknown variable \"nwe\"; the variables are \"old\", \
-             \"new\", \"row\", \"changed\", \"op\", \"settings\"",
+             \"new\", \"row\", \"changed\", \"op\", \"at\", \"settings\"",
         ),
         (
             "when = \"below(new.stock, settings.limt)\"\n",
@@ -59,7 +68,7 @@ fn a_fault_names_file_line_rule_and_reason() {
         (
             "when = \"owner.id == row.id\"\nlookups = { owner = { use = \"owner\", key = \"row.id\" } }\n",
             "test.toml:18: rule \"a:b\": bad CEL `owner.id == row.id`: unknown variable \"owner\"; the variables are \
-             \"old\", \"new\", \"row\", \"changed\", \"op\", \"settings\"",
+             \"old\", \"new\", \"row\", \"changed\", \"op\", \"at\", \"settings\"",
         ),
         (
             "lookups = { x = { use = \"ownr\", key = \"row.id\" } }\n",
@@ -100,7 +109,7 @@ fn a_fault_in_an_operation_or_an_audience_is_found() {
         (
             "on = [\"update\"]\n[[rule.to]]\nrooms = [\"user:{rwo.u}\"]\n",
             "test.toml:18: rule \"a:b\": bad CEL `rwo.u`: unknown variable \"rwo\"; the variables are \"old\", \"new\", \
-             \"row\", \"changed\", \"op\", \"settings\"",
+             \"row\", \"changed\", \"op\", \"at\", \"settings\"",
         ),
         (
             "on = [\"update\"]\n[[rule.to]]\neach = \"owners\"\nrooms = [\"user:{row.u}\"]\n",
@@ -198,4 +207,44 @@ fn settings_of_the_configuration_must_be_known_and_of_the_same_type() {
 fn a_directory_without_a_catalog_is_a_fault() {
     let faults = Catalog::from_dir("no/such/place", &Settings::new()).unwrap_err().to_string();
     assert!(faults.starts_with("no/such/place: the catalog's directory can't be read: "), "{faults}");
+}
+
+#[test]
+fn announcements_name_a_lookup_and_there_is_one_place_for_them() {
+    assert_faults(
+        "[announcements]\nrecipients = \"nobody\"\n",
+        &["test.toml:2: announcements: unknown lookup \"nobody\"; the lookups are none"],
+    );
+}
+
+#[test]
+fn a_notification_has_a_title_and_somebody_with_an_inbox_and_comes_from_the_log() {
+    let rule = "[[rule]]\ninbox = \"order\"\ntable = \"rowcast.online\"\non = [\"insert\"]\ndata = { body = \"row.user_id\" }\n\
+                [[rule.to]]\nrooms = [\"all\"]\n[[room]]\nroom = \"all\"\n";
+    assert_faults(
+        rule,
+        &[
+            "test.toml:3: rule \"order\": what the gateway sees is in no log, so no notification can be made of it just once",
+            "test.toml:6: rule \"order\": a notification's data are \"title\", \"body\", \"subject\", with a title at least; found \"body\"",
+            "test.toml:7: rule \"order\": \"all\" has no inbox: expected \"user:{…}\" or \"seller:{…}\"",
+        ],
+    );
+}
+
+#[test]
+fn a_schedule_has_a_name_of_its_own_an_interval_and_a_kind_of_room() {
+    let schedules = "[[schedule]]\nname = \"change\"\nevery = \"1ms\"\nsql = \"select 1 as key\"\n\
+                     [[schedule]]\nname = \"b\"\nevery = \"soon\"\nsql = \"select 1 as key\"\n\
+                     [[schedule]]\nname = \"c\"\nevery = \"1s\"\nrooms = \"shop:{id}\"\nsql = \"select $1 as key\"\n";
+    assert_faults(
+        schedules,
+        &[
+            "test.toml:1: schedule \"change\": a schedule can't be called \"change\": expected lower-case letters, digits and _, \
+             and none of \"change\", \"cursor\", \"dead_letter\", \"migration\", \"notification\", \"notified\", \"online\", \
+             \"room\", \"told\", \"waiting\", \"watched\"",
+            "test.toml:3: schedule \"change\": `every` is 1ms, expected 200ms at least",
+            "test.toml:7: schedule \"b\": `every` is \"soon\", expected a duration such as \"2s\"",
+            "test.toml:12: schedule \"c\": \"shop:{id}\" is no kind of room with a parameter, such as \"product:{id}\"",
+        ],
+    );
 }

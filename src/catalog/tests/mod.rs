@@ -1,8 +1,13 @@
 //! The catalog without a database: changes are built by hand, and what lookups find is told beforehand.
 
+mod analytics;
 mod built_in;
+mod carts;
 mod engine;
 mod faults;
+mod marketplace;
+mod notifications;
+mod presence;
 mod rooms;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -10,7 +15,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde_json::value::RawValue;
 use sqlx::postgres::PgPoolOptions;
 
-use super::{lookups::Prepared, *};
+use super::{query::Prepared, *};
 use crate::{
     change::{Change, Column, Kind, Op, Page, Row, Table, Tables},
     event::Event,
@@ -51,8 +56,9 @@ pub(super) fn page(changes: Vec<Change>) -> Page {
 
 /// Watched tables, each with its columns.
 pub(super) fn tables(tables: &[(&str, &[&str])]) -> Tables {
-    let column =
-        |name: &&str| ((*name).into(), Column { kind: Kind::Plain, nullable: true, sql_type: "text".to_owned() });
+    let column = |name: &&str| {
+        ((*name).into(), Column { kind: Kind::Plain, nullable: true, sql_type: "text".to_owned(), ..Column::default() })
+    };
     tables
         .iter()
         .map(|(name, columns)| {

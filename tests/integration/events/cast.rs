@@ -17,7 +17,7 @@ const fn member(
     Member { name, user, sends }
 }
 
-pub const CAST: [Member; 19] = [
+pub static CAST: [Member; 20] = [
     member("seller-1", Some("seller-1"), &[]),
     // In rooms of several audiences at once: hears what a seller hears, and once.
     member(
@@ -36,6 +36,7 @@ pub const CAST: [Member; 19] = [
     member("admin-1 at seller-3's dashboard", Some("admin-1"), &[("join:seller", "sellerId", "seller-3")]),
     // Has product-1 in the cart too.
     member("buyer-1 on product-1's page", Some("buyer-1"), &[("join:product", "productId", "product-1")]),
+    member("buyer-1 on the phone", Some("buyer-1"), &[]),
     // Has product-1 and product-3 in the cart.
     member("buyer-2", Some("buyer-2"), &[]),
     member("buyer-3", Some("buyer-3"), &[]),
@@ -58,13 +59,22 @@ pub const SELLER_1: Group = &[
 ];
 pub const SELLER_2: Group = &["seller-2"];
 pub const SELLER_3: Group = &["seller-3", "seller-3 without a dashboard", "admin-1 at seller-3's dashboard"];
+/// Those at a store's dashboard, in its room.
+pub const DASHBOARD_1: Group =
+    &["seller-1", "seller-1 on product-1's page", "helper-1", "admin-1 at seller-1's dashboard"];
+pub const DASHBOARD_2: Group = &["seller-2"];
+pub const DASHBOARD_3: Group = &["seller-3", "admin-1 at seller-3's dashboard"];
+/// One user, on every device.
+pub const USER_SELLER_1: Group = &["seller-1", "seller-1 on product-1's page", "seller-1 without a dashboard"];
+pub const USER_SELLER_3: Group = &["seller-3", "seller-3 without a dashboard"];
+pub const HELPER_1: Group = &["helper-1"];
 /// Of the store that the platform's admin would have.
 pub const ADMIN_1: Group = &["admin-1", "admin-1 at seller-1's dashboard", "admin-1 at seller-3's dashboard"];
-pub const BUYER_1: Group = &["buyer-1 on product-1's page"];
+pub const BUYER_1: Group = &["buyer-1 on product-1's page", "buyer-1 on the phone"];
 pub const BUYER_2: Group = &["buyer-2"];
 pub const BUYER_3: Group = &["buyer-3"];
 pub const BUYER_4: Group = &["buyer-4"];
-pub const HOLDERS_OF_1: Group = &["buyer-1 on product-1's page", "buyer-2"];
+pub const HOLDERS_OF_1: Group = &["buyer-1 on product-1's page", "buyer-1 on the phone", "buyer-2"];
 pub const VIEWERS_OF_1: Group = &["a viewer of product-1", "buyer-1 on product-1's page"];
 pub const VIEWERS_OF_2: Group = &["a viewer of product-2"];
 pub const VIEWERS_OF_13: Group = &["a viewer of product-13, a draft"];

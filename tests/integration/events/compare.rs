@@ -7,7 +7,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rowcast::position::Position;
 use serde_json::{Value, json};
 
-use super::{cast::CAST, row::Row, stage::Played};
+use super::{
+    cast::CAST,
+    row::{Heard, Of, Row},
+    stage::Played,
+};
 
 /// What stands for an id that the database made.
 pub const GENERATED: &str = "<generated>";
@@ -30,14 +34,15 @@ pub fn has_key(value: &Value, key: &str) -> bool {
 /// Which event, which client, what was expected, and what was found.
 pub fn faults(row: &Row, played: &Played) -> Vec<String> {
     let mut faults = Vec::new();
-    for member in CAST {
+    for member in &CAST {
         let mut expected: Vec<Value> = row
             .heard
             .iter()
             .filter(|heard| heard.by.contains(&member.name))
-            .map(|heard| envelope(row, heard.event, &heard.data, &played.txid))
+            .map(|heard| envelope(row, heard, &played.txid))
             .collect();
-        let mut found: Vec<Value> = played.heard[member.name].iter().map(settled).collect();
+        let mut found: Vec<Value> =
+            played.heard[member.name].iter().map(|event| settled(event, &played.txid)).collect();
         expected.retain(|event| match found.iter().position(|other| other == event) {
             Some(place) => {
                 found.remove(place);
@@ -66,11 +71,13 @@ pub fn faults(row: &Row, played: &Played) -> Vec<String> {
 
 /// One event has one id and one position, whoever hears it.
 fn differing_ids(played: &Played) -> Vec<String> {
+    // A change of several items makes an event for each, and each inbox has its own notification.
+    let one = |event: &Value| format!("{} {} {}", title(event), event["data"]["changed"], event["notificationId"]);
     let all = || played.heard.values().flatten();
-    let titles: BTreeSet<String> = all().map(title).collect();
-    let differs = titles.into_iter().filter(|which| {
+    let ones: BTreeSet<String> = all().map(one).collect();
+    let differs = ones.into_iter().filter(|which| {
         let marks: BTreeSet<String> = all()
-            .filter(|event| title(event) == **which)
+            .filter(|event| one(event) == **which)
             .map(|event| format!("{} {}", event["metadata"]["id"], event["metadata"]["position"]))
             .collect();
         marks.len() > 1
@@ -78,29 +85,57 @@ fn differing_ids(played: &Played) -> Vec<String> {
     differs.map(|which| format!("{which}: expected one id and position for everybody, found several")).collect()
 }
 
-fn envelope(row: &Row, event: &str, data: &Value, txid: &str) -> Value {
-    let (table, op) = row.change();
+/// What stands for a transaction that is not the row's own.
+const ANOTHER: &str = "<another>";
+
+fn envelope(row: &Row, heard: &Heard, txid: &str) -> Value {
+    let Heard { event, data, of, .. } = heard;
+    let (table, op, txid) = match of {
+        Of::Statement => {
+            let (table, op) = row.change();
+            (table, op, txid)
+        }
+        Of::Consequence { table, op } => (*table, *op, ANOTHER),
+    };
     let mut envelope = json!({
         "type": event,
         "data": data,
         "timestamp": "<time>",
         "metadata": { "id": "<id>", "position": "<position>", "table": table, "op": op, "txid": txid },
     });
-    let subject = match event.split_once(':').expect("a module and a name") {
-        ("product" | "stock", _) => "productId",
-        ("quotation", _) => "quotationId",
-        ("wholesale", name) if name.starts_with("invitation") => "invitationId",
-        _ => "orderId",
+    if let Some(subject) = subject(event) {
+        envelope[subject] = data[subject].clone();
+    }
+    let actor = match of {
+        Of::Statement => row.actor.map(Value::from),
+        // Who came, or types, did it.
+        Of::Consequence { .. } => data.get("userId").cloned(),
     };
-    envelope[subject] = data[subject].clone();
-    if let Some(actor) = row.actor {
-        envelope["userId"] = actor.into();
+    if let Some(actor) = actor {
+        envelope["userId"] = actor;
     }
     envelope
 }
 
+/// The key of the data that stands at the top of the envelope too.
+fn subject(event: &str) -> Option<&'static str> {
+    Some(match event.split_once(':').expect("a module and a name") {
+        ("product" | "stock", _) | ("analytics", "inventory_alert" | "product_viewed") | ("presence", "viewers") => {
+            "productId"
+        }
+        ("quotation", _) => "quotationId",
+        ("wholesale", name) if name.starts_with("invitation") => "invitationId",
+        ("wholesale" | "order", _) | ("analytics", "sale_completed") => "orderId",
+        ("analytics", _) => "sellerId",
+        ("cart", _) => "cartId",
+        ("notification", _) => "notificationId",
+        ("presence" | "chat", _) => return None,
+        _ => panic!("{event}: which key of its data stands at the top?"),
+    })
+}
+
 /// With a name in the place of the time, the id and the position if they are what they should be.
-fn settled(event: &Value) -> Value {
+fn settled(event: &Value, txid: &str) -> Value {
     let mut event = event.clone();
     if event["timestamp"].as_str().is_some_and(is_recent_utc) {
         event["timestamp"] = "<time>".into();
@@ -111,6 +146,9 @@ fn settled(event: &Value) -> Value {
     }
     if metadata["position"].as_str().is_some_and(|position| position.parse::<Position>().is_ok()) {
         metadata["position"] = "<position>".into();
+    }
+    if metadata["txid"].as_str().is_some_and(|found| found != txid && found.parse::<u64>().is_ok()) {
+        metadata["txid"] = ANOTHER.into();
     }
     name_generated(&mut event);
     event

@@ -135,6 +135,16 @@ fn refund() -> Vec<Row> {
         row("an order's status says that it is refunded", "update orders set status = 'refunded' where id = 'order-1'")
             .heard("order:updated", BOTH, updated("refund", &[("status", "refunded")])),
         row(
+            "the status says what the payment status said, which is another status and no second refund",
+            "update orders set status = 'refunded' where id = 'order-1'",
+        )
+        .given("update orders set payment_status = 'refunded' where id = 'order-1'")
+        .heard("order:updated", BOTH, {
+            let mut data = updated("fulfillment", &[("status", "refunded"), ("paymentStatus", "refunded")]);
+            data["oldPaymentStatus"] = "refunded".into();
+            data
+        }),
+        row(
             "an order is cancelled and refunded in one update",
             "update orders set status = 'cancelled', payment_status = 'refunded' where id = 'order-1'",
         )
@@ -149,6 +159,11 @@ fn refund() -> Vec<Row> {
 
 fn silent() -> Vec<Row> {
     vec![
+        row(
+            "the payment status says what the status said: a refund is told once",
+            "update orders set payment_status = 'refunded' where id = 'order-1'",
+        )
+        .given("update orders set status = 'refunded' where id = 'order-1'"),
         row("an order is written as it was", "update orders set status = status where id = 'order-1'"),
         row(
             "an order's address is corrected",

@@ -234,6 +234,26 @@ fn expired() -> Vec<Row> {
             &[SELLER_1, BUYER_3],
             data(TO_BUYER_3, json!({})),
         ),
+        row(
+            "a quotation is inserted as expired, of which the buyer never heard",
+            "insert into trade_quotations (id, seller_id, buyer_id, buyer_email, quotation_number, total, status)
+             values ('quotation-9', 'seller-1', 'buyer-2', 'buyer-2@example.com', 'Q-9', 10, 'expired')",
+        )
+        .heard(
+            "quotation:created",
+            &[SELLER_1],
+            json!({
+                "quotationId": "quotation-9", "sellerId": "seller-1", "quotationNumber": "Q-9",
+                "buyerEmail": "buyer-2@example.com", "total": "10.00",
+            }),
+        )
+        .heard(
+            "quotation:expired",
+            &[SELLER_1],
+            json!({
+                "quotationId": "quotation-9", "sellerId": "seller-1", "buyerId": "buyer-2", "quotationNumber": "Q-9",
+            }),
+        ),
         becomes("a draft expires, of which the buyer never heard", TO_BUYER_3, "expired").heard(
             "quotation:expired",
             &[SELLER_1],

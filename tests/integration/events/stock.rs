@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    cast::{Group, HOLDERS_OF_1, SELLER_1, VIEWERS_OF_1, VISITORS_OF_1},
+    cast::{BUYER_1, BUYER_3, Group, HOLDERS_OF_1, SELLER_1, VIEWERS_OF_1, VISITORS_OF_1},
     products::changes,
     row::{Row, row},
 };
@@ -12,7 +12,7 @@ const NAME: &str = "Stoneware mug, speckled";
 const NULL: Value = Value::Null;
 
 pub fn rows() -> Vec<Row> {
-    [low(), out(), unknown(), hidden(), own_threshold()].concat()
+    [low(), out(), waited_for(), unknown(), hidden(), own_threshold()].concat()
 }
 
 /// Stock of product-1, which shoppers see.
@@ -86,6 +86,37 @@ fn out() -> Vec<Row> {
             ALERTED,
             is_back(40),
         ),
+    ]
+}
+
+/// Who looked while it was out is told wherever they are; who is told for another reason too is told once.
+fn waited_for() -> Vec<Row> {
+    let given = |status: &str| {
+        format!(
+            "update products set stock = 0, status = '{status}' where id = 'product-1';
+             insert into rowcast.waiting (list, id, user_id, at) values
+               ('restock', 'product-1', 'buyer-1', now()), ('restock', 'product-1', 'buyer-3', now()),
+               ('restock', 'product-1', 'seller-1', now()), ('restock', 'product-2', 'buyer-4', now())"
+        )
+    };
+    vec![
+        stock("a product is there again, for which somebody waits", 0, 4).given(given("active")).heard(
+            "stock:restocked",
+            &[SELLER_1, VIEWERS_OF_1, BUYER_1, BUYER_3],
+            is_back(4),
+        ),
+        row(
+            "a product is there again that has become a draft while somebody waited",
+            "update products set stock = 4 where id = 'product-1'",
+        )
+        .given(given("draft"))
+        .heard("product:updated", &[SELLER_1], changes("product-1", json!({ "stock": 4 })))
+        .heard(
+            "product:stock_changed",
+            &[SELLER_1, HOLDERS_OF_1],
+            json!({ "productId": "product-1", "sellerId": "seller-1", "oldStock": 0, "newStock": 4 }),
+        )
+        .heard("stock:restocked", &[SELLER_1], is_back(4)),
     ]
 }
 

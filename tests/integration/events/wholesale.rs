@@ -206,6 +206,18 @@ fn payments_of_orders() -> Vec<Row> {
                 "payment_status = 'fully_paid', balance_paid_at = now(), balance_due_cents = 0",
             )
             .heard("wholesale:balance_paid", BOTH, paid("868.05")),
+        ORDER
+            .update("deposit and balance are paid at once", "payment_status = 'fully_paid'")
+            .heard("wholesale:deposit_paid", BOTH, paid("372.00"))
+            .heard("wholesale:balance_paid", BOTH, paid("868.05")),
+        Order { status: "in_production", ..ORDER }
+            .update("a payment status says what the status had behind it", "payment_status = 'deposit_paid'"),
+        Order { status: "fulfilled", ..ORDER }
+            .update("a payment status says so of what is fulfilled", "payment_status = 'fully_paid'"),
+        ORDER
+            .update("a deposit is paid of which nobody knows the amount", "payment_status = 'deposit_paid'")
+            .given(format!("{}; update orders set deposit_amount_cents = null", ORDER.insert()))
+            .heard("wholesale:deposit_paid", BOTH, ORDER.data(json!({ "amount": null }))),
         Order { payment: "fully_paid", ..ORDER }
             .update("the day is noted when the paid balance was paid", "balance_paid_at = now()"),
         ORDER.update("an order without a balance is paid", "payment_status = 'fully_paid'").given(format!(

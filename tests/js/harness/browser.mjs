@@ -31,6 +31,29 @@ export async function openPage(browser, { app, service }, userId) {
   return { page, faults, close: () => context.close() }
 }
 
+/**
+ * Opens the service's own page, the demo, as this buyer and this seller, in a context of its own, and waits until both
+ * are live.
+ */
+export async function openDemo(browser, service, { buyer = 'buyer-1', seller = 'seller-1' } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1400, height: 900 } })
+  context.setDefaultTimeout(PATIENCE_MS)
+  const page = await context.newPage()
+  const faults = []
+  page.on('pageerror', (error) => faults.push(error.message))
+  page.on('console', (message) => {
+    const { url } = message.location()
+    // A connection that is given up while it changes to WebSocket may still ask for its session, which has ended.
+    if (message.type() === 'error' && !url.includes('/socket.io/')) faults.push(`${message.text()} ${url}`)
+  })
+  await page.goto(service.url)
+  await page.locator('#buyer option').first().waitFor({ state: 'attached' })
+  await page.locator('#buyer').selectOption(buyer)
+  await page.locator('#seller').selectOption(seller)
+  for (const side of ['buyer', 'seller']) await page.locator(`#link-${side}[data-state=live]`).waitFor()
+  return { page, faults, close: () => context.close() }
+}
+
 /** Runs a test's steps; where one fails, says where the pictures of the pages are. */
 export async function picturedOnFailure(pages, steps) {
   try {

@@ -4,7 +4,10 @@ import pg from 'pg'
 import { marketplace } from './paths.mjs'
 
 /** A database of its own with the sample marketplace in it. */
-export async function createMarketplace() {
+export const createMarketplace = () => createDatabase([`${marketplace}/schema.sql`, `${marketplace}/seed.sql`])
+
+/** A database of its own with what these files of SQL make. */
+export async function createDatabase(files) {
   const server = process.env.ROWCAST_TEST_DATABASE_URL
   if (!server) {
     throw new Error('ROWCAST_TEST_DATABASE_URL is not set; expected the URL of a superuser of a running Postgres server')
@@ -18,8 +21,7 @@ export async function createMarketplace() {
   // Dropping the database ends the pool's idle connections; that is not a failure of a test.
   pool.on('error', () => {})
   const query = async (sql, values) => (await pool.query(sql, values)).rows
-  await query(await readFile(`${marketplace}/schema.sql`, 'utf8'))
-  await query(await readFile(`${marketplace}/seed.sql`, 'utf8'))
+  for (const file of files) await query(await readFile(file, 'utf8'))
 
   return {
     url: url.href,

@@ -13,8 +13,16 @@ export async function installMarker(database) {
 
 export const watchMarker = (frontend) => frontend.joins('join:product', { productId: PRODUCT })
 
-/** Waits until each frontend has heard everything that was committed so far. */
+/**
+ * Waits until each frontend has heard everything that was committed so far, and what followed from it: who hears the second
+ * marker knows that the service is done with what it swept together with the first, so that the notifications about it are
+ * written, and the third stands behind these in the log.
+ */
 export async function settle(database, frontends) {
+  for (let times = 0; times < 3; times += 1) await mark(database, frontends)
+}
+
+async function mark(database, frontends) {
   price += 1
   const wanted = `${price}.00`
   await database.query('UPDATE products SET price = $1 WHERE id = $2', [wanted, PRODUCT])

@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url'
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url))
 
+export const repository = here('../../..').replace(/\/$/, '')
 export const marketplace = here('../../../examples/marketplace')
+export const helpdesk = here('../../../examples/helpdesk')
 
 export function rowcastBinary() {
   const path = process.env.ROWCAST_BIN ?? here('../../../target/debug/rowcast')

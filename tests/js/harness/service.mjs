@@ -10,11 +10,17 @@ export async function migrate(databaseUrl) {
   return promisify(execFile)(rowcastBinary(), ['migrate'], { env: { ...process.env, DATABASE_URL: databaseUrl } })
 }
 
-/** `rowcast serve` on a free port, ready to be connected to, also by a page that stands at `origin`. */
-export async function startService(databaseUrl, { origin } = {}) {
+/**
+ * `rowcast serve` on a free port, ready to be connected to, also by a page that stands at `origin`; with the rules of the
+ * directory `catalog` instead of the built-in ones, and with settings of the section `[gateway]`.
+ */
+export async function startService(databaseUrl, { origin, catalog, gateway = {} } = {}) {
   const folder = await mkdtemp(`${tmpdir()}/rowcast-service-`)
   const config = `${folder}/rowcast.toml`
-  await writeFile(config, origin ? `[gateway]\nallowed_origins = ["${origin}"]\n` : '')
+  const rules = catalog ? `[catalog]\ndir = ${JSON.stringify(catalog)}\n` : ''
+  const settings = { ...gateway, ...(origin && { allowed_origins: [origin] }) }
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
+  await writeFile(config, `${rules}[gateway]\n${lines.join('')}`)
   const forget = () => rm(folder, { recursive: true, force: true })
   try {
     const service = await serve(databaseUrl, config)

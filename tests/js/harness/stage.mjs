@@ -5,10 +5,11 @@ import { migrate, startService } from './service.mjs'
 import { connect } from './socket.mjs'
 
 /**
- * What most tests stand on: a database with the marketplace, the service on it, the application beside it.
+ * What most tests stand on: a database with the marketplace, the service on it, the application beside it; the service with
+ * the rules of the directory `catalog` and the settings `gateway`, where they are given.
  * `end` stops everything, the last first.
  */
-export async function stage({ app = true } = {}) {
+export async function stage({ app = true, catalog, gateway } = {}) {
   const endings = []
   const end = () => runAll(endings.splice(0).reverse())
   try {
@@ -18,7 +19,7 @@ export async function stage({ app = true } = {}) {
     await migrate(database.url)
     const application = app ? await startApp(database.url) : null
     if (application) endings.push(application.stop)
-    const service = await startService(database.url, { origin: application?.url })
+    const service = await startService(database.url, { origin: application?.url, catalog, gateway })
     endings.push(service.stop)
 
     return {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { found, type Route } from './route.ts'
+import { found, param, type Route } from './route.ts'
 
 const cartItem = z.object({
   productId: z.string(),
@@ -8,6 +8,11 @@ const cartItem = z.object({
 })
 
 const cartItems = z.array(cartItem)
+
+/** A guest has no id; whoever knows the cart's id may fill it. */
+const newCart = z.object({ sellerId: z.string(), buyerId: z.string().optional(), items: cartItems.default([]) })
+
+const contents = z.object({ items: cartItems })
 
 const quantityOfProduct = z.object({
   buyerId: z.string(),
@@ -34,7 +39,7 @@ export const carts: Route[] = [
         const cart = await tx.cart.upsert({ where: { buyerId_sellerId: key }, create: key, update: {} })
         const items = cartItems.parse(cart.items).filter((item) => item.productId !== productId)
         if (quantity > 0) items.push({ productId, quantity })
-        return tx.cart.update({ where: { id: cart.id }, data: { items: JSON.parse(JSON.stringify(items)) } })
+        return tx.cart.update({ where: { id: cart.id }, data: { items: json(items) } })
       })
     },
   },
@@ -45,4 +50,30 @@ export const carts: Route[] = [
       return db.cart.update({ where: { buyerId_sellerId: emptiedCart.parse(body) }, data: { items: [] } })
     },
   },
+  {
+    method: 'POST',
+    path: '/api/carts',
+    handle({ db, body }) {
+      const { items, ...of } = newCart.parse(body)
+      return db.cart.create({ data: { ...of, items: json(items) } })
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/api/carts/:id/items',
+    handle(request) {
+      const { items } = contents.parse(request.body)
+      return request.db.cart.update({ where: { id: param(request, 'id') }, data: { items: json(items) } })
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/api/carts/:id',
+    handle: (request) => request.db.cart.delete({ where: { id: param(request, 'id') } }),
+  },
 ]
+
+/** Without what JSON does not have, such as a variant that is undefined. */
+function json(items: z.infer<typeof cartItems>) {
+  return JSON.parse(JSON.stringify(items))
+}

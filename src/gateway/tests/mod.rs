@@ -21,8 +21,10 @@ use crate::{
     room::Room,
 };
 
-#[path = "../../tests/support/client.rs"]
+#[path = "../../../tests/support/client.rs"]
 mod client;
+mod people;
+
 use client::{Client, PATIENCE};
 
 /// Products are open to all, a seller's room to who works for the seller.
@@ -50,6 +52,27 @@ impl Policy for Marketplace {
             "join:seller" => Ok(identity.stores.iter().map(|store| room(&format!("seller:{store}"))).collect()),
             _ => Err(format!("unknown message {name:?}")),
         }
+    }
+
+    fn waiting_rooms(&self) -> Vec<String> {
+        vec!["product".to_owned()]
+    }
+}
+
+/// Nobody has any notification.
+struct Empty;
+
+impl Inbox for Empty {
+    fn list<'a>(&'a self, user_id: &'a str, request: ListRequest) -> BoxFuture<'a, Result<Value, String>> {
+        async move { Ok(json!({ "success": true, "of": user_id, "limit": request.limit })) }.boxed()
+    }
+
+    fn read<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> BoxFuture<'a, Result<Value, String>> {
+        async { Err("there is no such notification in your inbox".to_owned()) }.boxed()
+    }
+
+    fn delete<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Value, String>> {
+        async { Err("there is no such notification in your inbox".to_owned()) }.boxed()
     }
 }
 
@@ -108,8 +131,14 @@ impl Server {
         let allowed_origins = config.allowed_origins.clone();
         let (past, told) = mpsc::unbounded_channel();
         let history = Arc::new(Past(told.into()));
-        let (gateway, socket_io) =
-            Gateway::new(config, Arc::new(Marketplace), Arc::new(Trusting), history, metrics.clone());
+        let among = Neighbours {
+            policy: Arc::new(Marketplace),
+            sign_in: Arc::new(Trusting),
+            replay: history,
+            inbox: Arc::new(Empty),
+            metrics: metrics.clone(),
+        };
+        let (gateway, socket_io) = Gateway::new(config, among);
         let (readiness, readiness_receiver) = watch::channel(Readiness::not_ready("starting"));
         let router = http::router(Http {
             gateway: gateway.clone(),
@@ -199,6 +228,8 @@ fn event(id: u64, audiences: Vec<Audience>) -> Event {
     Event {
         kind: "product:updated".into(),
         id: id.to_string(),
+        change_id: 1,
+        rule: "product:updated".into(),
         at: chrono::Utc::now(),
         actor: None,
         table: TableName::new("public", "products"),

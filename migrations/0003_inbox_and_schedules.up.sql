@@ -1,0 +1,185 @@
+-- rowcast 0003: the inbox, what schedules have told, and who waits for something.
+--
+-- Everything is in the schema rowcast; no table of the application is touched.
+-- Run by `rowcast migrate`, or by hand:  psql -v ON_ERROR_STOP=1 -f migrations/0003_inbox_and_schedules.up.sql
+-- Needs: the owner of the schema rowcast. Locks: none on tables that exist already.
+
+begin;
+set local lock_timeout = '2s';
+set local statement_timeout = '30s';
+set local client_min_messages = warning;
+
+-- The inbox: a row for each notification and user. Rows are written by the service, or by anyone with plain SQL; they are
+-- captured like those of any watched table, so every device of the user hears of each.
+create table rowcast.notification (
+  id         text primary key default gen_random_uuid()::text,
+  user_id    text,                                -- whose inbox it lies in
+  audience   text,                                -- instead: an announcement, of which each of them gets one of their own
+  seller_id  text,                                -- the store that it is for; the store's dashboard hears of it too
+  kind       text not null default 'system',      -- order, payment, shipping, wholesale, quotation, system, …
+  title      text not null,
+  body       text not null default '',
+  subject    jsonb,                               -- what it is about: {"type": "order", "id": "…"}
+  source     text,                                -- the id of the event, or of the announcement, that it tells of
+  created_at timestamptz not null default now(),
+  read_at    timestamptz,
+  told_at    timestamptz,                         -- of an announcement: when all of them had theirs
+  constraint notification_has_one_address check ((user_id is null) <> (audience is null)),
+  constraint notification_audience check (audience in ('all', 'sellers', 'buyers'))
+);
+create index notification_by_user on rowcast.notification (user_id, created_at desc, id desc);
+create index notification_unread on rowcast.notification (user_id) where read_at is null;
+create index notification_by_age on rowcast.notification (created_at);
+create index notification_to_tell on rowcast.notification (created_at) where audience is not null and told_at is null;
+comment on table rowcast.notification is 'The inbox: one row for each notification and user.';
+
+-- Which notifications have been written, so that a change that is processed again writes none of them again, not even
+-- one that was deleted since.
+create table rowcast.notified (
+  id text primary key,
+  at timestamptz not null default now()
+);
+create index notified_by_age on rowcast.notified (at);
+comment on table rowcast.notified is 'Ids of the notifications that have been written; kept for as long as the change log.';
+
+create trigger rowcast_capture after insert or update or delete on rowcast.notification
+for each row execute function rowcast.capture('{"table" : "rowcast.notification", "op" : "ROW"}');
+create trigger rowcast_truncate after truncate on rowcast.notification
+for each statement execute function rowcast.capture('{"table" : "rowcast.notification", "op" : "TRUNCATE"}');
+
+-- The rows of the catalog's schedules as they were when they were last told.
+create table rowcast.told (
+  schedule text not null,
+  key      text not null,
+  row      jsonb not null,
+  told_at  timestamptz not null default now(),
+  gone_at  timestamptz,                           -- the schedule's SQL returned it no longer
+  primary key (schedule, key)
+);
+create index told_by_end on rowcast.told (gone_at) where gone_at is not null;
+create index told_by_age on rowcast.told (schedule, told_at);
+comment on table rowcast.told is 'What the schedules of the catalog found last: a row is told again only when it changes.';
+
+-- Compares what a schedule's SQL returned with what was told before, and writes the difference to the change log, as
+-- changes of the table rowcast.<schedule>: a row that is new as an insert, one that differs as an update, and, where the
+-- result is complete, one that is missing as a delete. `asked_ago` says how many seconds ago a complete result was asked
+-- for, so that what another teller has told since isn't taken for missing; it is null for a result that isn't complete.
+-- Says how many changes that made.
+--
+-- One at a time: whoever comes second finds the rows told. The doorbell is rung as capture() rings it. It need not wait
+-- for the disk: what a crash loses is told again.
+create function rowcast.tell(schedule text, keys text[], found_rows text[], asked_ago double precision) returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  changes integer;
+begin
+  if to_regclass(format('rowcast.%I', schedule)) is not null then
+    raise exception 'rowcast.% is a table: a schedule can''t be called so', schedule;
+  end if;
+  perform set_config('synchronous_commit', 'off', true);
+  perform pg_advisory_xact_lock(1919907683, 4);
+
+  with found as (
+    select distinct on (f.key) f.key, f.row::jsonb as row from unnest(keys, found_rows) as f (key, row)
+  ), before as (
+    select t.key, t.row from rowcast.told t
+    where t.schedule = tell.schedule and t.key = any (keys) and t.gone_at is null
+  ), written as (
+    insert into rowcast.told as t (schedule, key, row)
+    select tell.schedule, f.key, f.row from found f
+    on conflict on constraint told_pkey do update set row = excluded.row, told_at = now(), gone_at = null
+    where t.gone_at is not null or t.row <> excluded.row
+    returning t.key, t.row
+  ), gone as (
+    update rowcast.told t set gone_at = now()
+    where t.schedule = tell.schedule and t.gone_at is null and not t.key = any (keys)
+      and t.told_at < clock_timestamp() - make_interval(secs => asked_ago)
+    returning t.row
+  ), difference (op, old, new) as (
+    select case when b.key is null then 'I' else 'U' end, b.row, w.row from written w left join before b using (key)
+    union all
+    select 'D', g.row, null from gone g
+  ), logged as (
+    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+    select nextval('rowcast.change_id'), pg_current_xact_id(), coalesce(pg_sequence_last_value('rowcast.slot'), 0),
+           d.op::"char", clock_timestamp(), 'rowcast', tell.schedule, d.old::json, d.new::json, null
+    from difference d
+    returning 1
+  )
+  select count(*) into changes from logged;
+
+  if changes > 0 and not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+    if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
+      perform pg_notify('rowcast', json_build_object('table', 'rowcast.' || tell.schedule, 'op', 'ROW')::text);
+    end if;
+  end if;
+  return changes;
+end
+$$;
+revoke all on function rowcast.tell(text, text[], text[], double precision) from public;
+comment on function rowcast.tell(text, text[], text[], double precision) is 'Writes what is new in a schedule''s result to the change log.';
+
+-- Who came to a room for something that wasn't there, so that they can be told when it is.
+create table rowcast.waiting (
+  list    text not null,                          -- the catalog's name for it
+  id      text not null,                          -- of the room: the product's id
+  user_id text not null,
+  at      timestamptz not null,                   -- since when
+  told_at timestamptz,                            -- of which moment they were told
+  primary key (list, id, user_id)
+);
+create index waiting_by_age on rowcast.waiting (at);
+comment on table rowcast.waiting is 'Users who wait for something, such as a product that is out of stock.';
+
+-- Who waits, for a lookup. A key is TIME@ID: what is waited for has come at that time. Those who have been waiting since
+-- before it are marked as told of that moment, so that they aren't told of the next; asked again for the same key it
+-- gives the same users. In a read-only transaction nobody is marked.
+create function rowcast.waiting_for(list text, keys text[]) returns table (key text, user_id text)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  if current_setting('transaction_read_only') = 'off' then
+    update rowcast.waiting w set told_at = wanted.at
+    from (select split_part(k.key, '@', 1)::timestamptz as at, substr(k.key, strpos(k.key, '@') + 1) as id
+          from unnest(waiting_for.keys) as k (key)) as wanted
+    where w.list = waiting_for.list and w.id = wanted.id and w.told_at is null and w.at <= wanted.at;
+  end if;
+  return query
+  select wanted.key, w.user_id
+  from (select k.key, split_part(k.key, '@', 1)::timestamptz as at, substr(k.key, strpos(k.key, '@') + 1) as id
+        from unnest(waiting_for.keys) as k (key)) as wanted
+  join rowcast.waiting w on w.list = waiting_for.list and w.id = wanted.id
+       and (w.told_at = wanted.at or w.told_at is null and w.at <= wanted.at);
+end
+$$;
+revoke all on function rowcast.waiting_for(text, text[]) from public;
+comment on function rowcast.waiting_for(text, text[]) is 'Who waits for what has come; for the lookups of the catalog.';
+
+create or replace function rowcast.grant_gateway(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('grant usage on schema rowcast to %s', role);
+  execute format('grant select on all tables in schema rowcast to %s', role);
+  execute format('grant select on all sequences in schema rowcast to %s', role);
+  execute format('grant update on rowcast.cursor to %s', role);
+  execute format('grant insert, update, delete on rowcast.dead_letter, rowcast.notification, rowcast.notified, '
+                 'rowcast.told, rowcast.waiting to %s', role);
+  execute format('grant execute on function rowcast.rotate(interval), rowcast.start_anew(), '
+                 'rowcast.tell(text, text[], text[], double precision), rowcast.waiting_for(text, text[]) to %s', role);
+end
+$$;
+
+-- Those who were let in before need what is new too.
+select rowcast.grant_gateway(privilege.grantee::regrole)
+from pg_catalog.pg_class c cross join lateral aclexplode(c.relacl) privilege
+where c.oid = 'rowcast.cursor'::regclass and privilege.privilege_type = 'UPDATE'
+  and privilege.grantee not in (0, c.relowner);
+
+insert into rowcast.migration (version, name) values (3, 'inbox_and_schedules');
+commit;

@@ -1,0 +1,220 @@
+//! SQL of the catalog: prepared by the database that it is for, run with keys, its rows in the form that frontends get.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sqlx::{
+    AssertSqlSafe, Column as _, Executor as _, PgPool, SqlSafeStr as _, Statement as _, TypeInfo as _,
+    postgres::PgTypeInfo,
+};
+
+use super::{
+    fault::Fault,
+    load::{At, Place},
+};
+use crate::{
+    change::{Column, Kind, Row},
+    error::{is_cancelled, is_unavailable},
+    pool, wire,
+};
+
+/// What Postgres answers to SQL that writes in a transaction that may not.
+pub(super) const WRITES: &str = "SQLSTATE 25006";
+
+/// A query in one or more forms: the first that the database can run is used. Each returns a column `key`.
+#[derive(Debug)]
+pub(super) struct Query {
+    forms: Vec<Arc<str>>,
+    /// Whether it is given keys, `$1::text[]`.
+    takes_keys: bool,
+}
+
+/// A form that the database has prepared.
+#[derive(Debug, Clone)]
+pub struct Runnable {
+    sql: Arc<str>,
+    takes_keys: bool,
+    /// The columns of its rows; that none of them is null is not known.
+    pub columns: Arc<BTreeMap<Box<str>, Column>>,
+}
+
+/// What became of a query when the database prepared it.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    Runnable(Runnable),
+    /// The database refuses every form; why it refuses the first.
+    Refused(String),
+    /// Nobody knows: the database did not answer.
+    Unknown,
+}
+
+/// Why a query gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The database did not answer: it may later.
+    #[error("the database did not answer: {0}")]
+    Unavailable(String),
+    /// It refuses the query, or a row of it can't be read.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Query {
+    pub fn compile(place: &Place, forms: Vec<At<String>>, takes_keys: bool, faults: &mut Vec<Fault>) -> Self {
+        for form in &forms {
+            if takes_keys != form.value.contains("$1") {
+                let reason = match takes_keys {
+                    true => "`sql` never uses $1, the keys to look up (text[])",
+                    false => "`sql` uses $1, which it is not given",
+                };
+                faults.push(place.fault(form.line, reason));
+            }
+        }
+        let forms = forms.into_iter().map(|form| form.value.trim().trim_end_matches(';').into()).collect();
+        Self { forms, takes_keys }
+    }
+
+    /// Without the keys that the schedule of this name, a plain word, has told: so its result doesn't grow with its past.
+    pub fn without_told(self, schedule: &str) -> Self {
+        let without = |form: Arc<str>| -> Arc<str> {
+            format!(
+                "select found.* from ({form}\n) found where not exists (select from rowcast.told \
+                 where told.schedule = '{schedule}' and told.key = found.key::text)"
+            )
+            .into()
+        };
+        Self { forms: self.forms.into_iter().map(without).collect(), ..self }
+    }
+
+    /// As it is declared, the first form first.
+    pub fn forms(&self) -> impl Iterator<Item = &str> {
+        self.forms.iter().map(|form| &**form)
+    }
+
+    /// Has the database prepare the forms, and run the first that it takes for no key at all: that shows missing
+    /// privileges too.
+    pub async fn prepare(&self, pool: &PgPool) -> Prepared {
+        let mut refused = None;
+        for sql in &self.forms {
+            match self.prepare_form(sql, pool).await {
+                Ok(runnable) => return Prepared::Runnable(runnable),
+                Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
+                Err(QueryError::Refused(reason)) => refused = refused.or(Some(reason)),
+            }
+        }
+        Prepared::Refused(refused.unwrap_or_else(|| "there is no SQL".to_owned()))
+    }
+
+    /// The first form, though no database has prepared it.
+    pub fn unprepared(&self) -> Option<Runnable> {
+        Some(self.runnable(self.forms.first()?, BTreeMap::new()))
+    }
+
+    fn runnable(&self, sql: &Arc<str>, columns: BTreeMap<Box<str>, Column>) -> Runnable {
+        Runnable { sql: sql.clone(), takes_keys: self.takes_keys, columns: Arc::new(columns) }
+    }
+
+    async fn prepare_form(&self, sql: &Arc<str>, pool: &PgPool) -> Result<Runnable, QueryError> {
+        let attempt = async {
+            let mut connection = pool.acquire().await?;
+            let plain = format!("select * from ({sql}\n) found");
+            let statement = connection.prepare(AssertSqlSafe(plain).into_sql_str()).await?;
+            let described =
+                statement.columns().iter().map(|column| (column.name().into(), describe(column.type_info())));
+            let runnable = self.runnable(sql, described.collect());
+            if runnable.columns.contains_key("key") {
+                let none = format!("{} limit 0", runnable.wrapped());
+                let query = sqlx::query(AssertSqlSafe(none));
+                let query = if self.takes_keys { query.bind(Vec::<String>::new()) } else { query };
+                query.execute(&mut *connection).await?;
+            }
+            Ok(runnable)
+        };
+        // Cancelled for its time, it waited for a lock: that says nothing of the query.
+        let attempt = async {
+            attempt.await.map_err(|error| if is_cancelled(&error) { sqlx::Error::PoolTimedOut } else { error })
+        };
+        let runnable = within_time(attempt).await?;
+        match runnable.columns.contains_key("key") {
+            true => Ok(runnable),
+            false => Err(QueryError::Refused("its SQL returns no column \"key\"".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Runnable {
+    /// As if a database had prepared it: of its columns only the names are known.
+    pub fn with_columns(columns: &[&str]) -> Self {
+        let column = || Column { kind: Kind::Plain, nullable: true, sql_type: "text".into(), ..Column::default() };
+        let columns = columns.iter().map(|name| ((*name).into(), column())).collect();
+        Self { sql: "".into(), takes_keys: true, columns: Arc::new(columns) }
+    }
+}
+
+impl Runnable {
+    /// The rows of these keys, each with its key; of a query that takes none, all.
+    pub async fn rows(&self, pool: &PgPool, keys: &[&str]) -> Result<Vec<(String, Row)>, QueryError> {
+        let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(self.wrapped()));
+        let query = if self.takes_keys { query.bind(keys) } else { query };
+        self.parse(within_time(query.fetch_all(pool)).await?)
+    }
+
+    /// The same without leaving anything behind: SQL that writes is refused, with [`WRITES`] in the reason.
+    pub async fn rows_without_writing(&self, pool: &PgPool, keys: &[&str]) -> Result<Vec<(String, Row)>, QueryError> {
+        let found = within_time(async {
+            let mut transaction = pool.begin_with("begin read only").await?;
+            let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(self.wrapped()));
+            let query = if self.takes_keys { query.bind(keys) } else { query };
+            let found = query.fetch_all(&mut *transaction).await?;
+            transaction.rollback().await?;
+            Ok(found)
+        });
+        self.parse(found.await?)
+    }
+
+    fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
+        let kind_of = |column: &str| self.columns.get(column).map_or(Kind::Plain, |column| column.kind);
+        let parsed = found.into_iter().map(|(key, json)| {
+            let row = wire::row(&json, kind_of);
+            row.map(|row| (key, row)).map_err(|error| QueryError::Refused(format!("a row is no JSON: {error}")))
+        });
+        parsed.collect()
+    }
+
+    /// Rows as JSON text, so that the SQL may select columns of any type.
+    fn wrapped(&self) -> String {
+        format!(
+            "select found.key::text, row_to_json(found)::text from ({}\n) found where found.key is not null",
+            self.sql
+        )
+    }
+}
+
+fn describe(type_info: &PgTypeInfo) -> Column {
+    let sql_type = type_info.name().to_ascii_lowercase();
+    let kind = match sql_type.as_str() {
+        "numeric" => Kind::Decimal,
+        "numeric[]" => Kind::DecimalArray,
+        "timestamp" | "timestamptz" => Kind::Timestamp,
+        _ => Kind::Plain,
+    };
+    Column { kind, nullable: true, sql_type, ..Column::default() }
+}
+
+async fn within_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueryError> {
+    match pool::in_time(answer).await {
+        Ok(value) => Ok(value),
+        Err(error) if is_unavailable(&error) => Err(QueryError::Unavailable(error.to_string())),
+        Err(error) => Err(QueryError::Refused(plainly(&error))),
+    }
+}
+
+fn plainly(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => match error.code() {
+            Some(code) => format!("{} (SQLSTATE {code})", error.message()),
+            None => error.message().to_owned(),
+        },
+        other => other.to_string(),
+    }
+}

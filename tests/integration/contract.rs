@@ -1,0 +1,460 @@
+//! The contract: what `rowcast check` finds out about a database, and what `rowcast types` and `rowcast asyncapi` say.
+
+use serde_json::Value;
+
+use super::cli::Files;
+use crate::support::{
+    command::{Ran, rowcast},
+    database::Database,
+    roles,
+};
+
+/// A marketplace of the four tables that every version has, and nothing else.
+async fn four_tables() -> Database {
+    let database = Database::unmigrated().await;
+    database
+        .run(
+            "do $$ declare other regclass; begin
+               for other in select oid::regclass from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+                 and relname not in ('products', 'wholesale_invitations', 'trade_quotations', 'orders')
+               loop execute format('drop table %s cascade', other); end loop;
+             end $$",
+        )
+        .await;
+    database.migrate().await;
+    database
+}
+
+async fn report(database: &Database) -> Value {
+    report_with(database, &[]).await
+}
+
+async fn report_with(database: &Database, arguments: &[&str]) -> Value {
+    let ran = rowcast(&database.url, &[&["check", "--json"], arguments].concat()).await.succeeded();
+    serde_json::from_str(&ran.stdout).expect("JSON")
+}
+
+fn event<'r>(report: &'r Value, name: &str) -> &'r Value {
+    let events = report["events"].as_array().expect("events");
+    events.iter().find(|event| event["event"] == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// The SQL that check offers for an inactive event, and the reason.
+fn remedy(report: &Value, name: &str) -> (String, String) {
+    let event = event(report, name);
+    assert_eq!(event["state"], "inactive", "{event}");
+    let rule = &event["rules"][0];
+    (rule["sql"].as_str().unwrap_or_default().to_owned(), rule["reasons"][0].as_str().unwrap_or_default().to_owned())
+}
+
+fn warnings(report: &Value, about: &str) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let all = report["warnings"].as_array().expect("warnings");
+    let these = all.iter().filter(|warning| warning["about"] == about);
+    these.map(|warning| (text(&warning["text"]), text(&warning["sql"]))).collect()
+}
+
+fn assert_says(ran: &Ran, code: i32, expected: &str) {
+    assert_eq!(ran.code, code, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains(expected), "expected {expected:?} in {}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_live_on_the_whole_marketplace() {
+    let database = Database::marketplace().await;
+    let report = report(&database).await;
+    for event in report["events"].as_array().expect("events") {
+        assert_eq!(event["state"], "live", "{event}");
+    }
+    let stock = &event(&report, "product:stock_changed")["rules"][0];
+    assert_eq!(stock["table"], "products");
+    assert_eq!(stock["columns"], serde_json::json!(["id", "seller_id", "status", "stock"]));
+    assert_eq!(stock["lookups"], serde_json::json!(["cart_holders"]));
+    rowcast(&database.url, &["check", "--require", "all"]).await.succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_for_people_is_a_table_with_a_summary() {
+    let database = four_tables().await;
+    let ran = rowcast(&database.url, &["check"]).await.succeeded();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(
+        lines[0].starts_with("event ") && lines[0].contains(" state ") && lines[0].ends_with("needs"),
+        "{}",
+        lines[0]
+    );
+    assert!(!lines.iter().any(|line| line.starts_with("product:low_stock")), "needs are for what is not live");
+    let live = lines.iter().position(|line| *line == "live").expect("those that are live");
+    assert!(lines[live..].iter().any(|line| line.starts_with("  product") && line.contains("low_stock")), "{lines:?}");
+    let long = rowcast(&database.url, &["check", "--long"]).await.succeeded().stdout;
+    let low = long.lines().find(|line| line.starts_with("product:low_stock ")).expect("the event");
+    assert!(low.contains(" live ") && low.ends_with("products: id, name, seller_id, stock"), "{low}");
+    let cart = lines.iter().position(|line| line.starts_with("cart:updated ")).expect("the event");
+    assert!(lines[cart].contains(" inactive "), "{}", lines[cart]);
+    assert_eq!(lines[cart + 1], "    the database has no table carts");
+    let summary = lines.last().expect("a summary");
+    assert!(summary.contains(" events: ") && summary.contains(" inactive"), "{summary}");
+    assert!(!ran.stdout.contains('\x1b'), "no colours into a pipe");
+    let statements =
+        |line: &&&str| line.trim_start().starts_with("select ") || line.trim_start().starts_with("create ");
+    let long = lines.iter().filter(|line| line.chars().count() > 120).find(|line| !statements(line));
+    assert_eq!(long, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_other_rule_or_audience_has_nothing_to_work_on_is_partly_live() {
+    let database = four_tables().await;
+    let report = report(&database).await;
+    // Its orders in the table orders are told, those of wholesale_orders are not there.
+    let placed = event(&report, "wholesale:order_placed");
+    assert_eq!(placed["state"], "partly");
+    assert_eq!(placed["rules"][1]["reasons"][0], "the database has no table wholesale_orders");
+    // Those who have it in their carts can't be looked up; the others hear of it.
+    let stock = event(&report, "product:stock_changed");
+    assert_eq!(stock["state"], "partly");
+    assert!(stock["rules"][0]["reasons"][0].as_str().expect("a reason").contains("carts"), "{stock}");
+    rowcast(&database.url, &["check", "--require", "product:*", "--require", "wholesale:order_placed"])
+        .await
+        .succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_and_inactive_is_named_and_ends_with_1() {
+    let database = four_tables().await;
+    let ran = rowcast(&database.url, &["check", "--require", "product:*,cart:updated"]).await;
+    assert_says(&ran, 1, "required, but inactive on this database: cart:updated;");
+    assert!(ran.stdout.contains("cart:updated"), "the report is there all the same");
+    assert_says(&rowcast(&database.url, &["check", "--require", "all"]).await, 1, "cart:updated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_requirement_does_not_pass() {
+    let database = Database::marketplace().await;
+    for misspelt in ["product:stock_chnaged", "products:*", "product:created,nothing:*", ""] {
+        let ran = rowcast(&database.url, &["check", "--require", misspelt]).await;
+        assert_says(
+            &ran,
+            2,
+            if misspelt.is_empty() { "--require has an empty name" } else { "which the catalog does not have" },
+        );
+    }
+    let ran = rowcast(&database.url, &["check", "--require", "product:updatd"]).await;
+    assert_says(&ran, 2, "Such as it: product:updated");
+    assert!(!ran.stderr.contains("quotation:"), "not all of them: {}", ran.stderr);
+    assert_says(&rowcast(&database.url, &["check", "--require", "order:updated,,stock:low"]).await, 2, "an empty name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_partly_live_does_not_pass_a_strict_requirement() {
+    let database = four_tables().await;
+    let ran = rowcast(&database.url, &["check", "--strict", "--require", "product:*,cart:updated"]).await;
+    assert_says(&ran, 1, "inactive on this database: cart:updated; and live only in part on this database: product:");
+    rowcast(&database.url, &["check", "--strict", "--require", "stock:low"]).await.succeeded();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn announcements_that_reach_nobody_are_told() {
+    let database = Database::marketplace().await;
+    assert_eq!(warnings(&report(&database).await, "announcements"), []);
+    database.run("drop table users cascade").await;
+    let found = warnings(&report(&database).await, "announcements");
+    assert!(found.len() == 1 && found[0].0.contains("can't be run: relation \"users\" does not exist"), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sql_for_a_table_that_is_not_watched_makes_it_live() {
+    let database = Database::marketplace().await;
+    database.run("select rowcast.unwatch('public.products')").await;
+    let (sql, reason) = remedy(&report(&database).await, "product:created");
+    assert_eq!(reason, "the table products is there, but not watched");
+    assert_eq!(sql, "select rowcast.watch('public.products');");
+    database.run(&sql).await;
+    assert_eq!(event(&report(&database).await, "product:created")["state"], "live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sql_for_disabled_triggers_makes_the_events_live_and_keeps_what_is_left_out() {
+    let database = Database::marketplace().await;
+    database.run("select rowcast.watch('public.products', array['sku'])").await;
+    database.run("alter table products disable trigger rowcast_capture").await;
+    let (sql, reason) = remedy(&report(&database).await, "product:created");
+    assert_eq!(reason, "the triggers of products are missing or disabled");
+    database.run(&sql).await;
+    assert_eq!(event(&report(&database).await, "product:created")["state"], "live");
+    assert_eq!(database.count("select count(*) from rowcast.watched where excluded = array['sku']").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sql_for_a_column_that_is_left_out_captures_it_and_no_other() {
+    let database = Database::marketplace().await;
+    database.run("select rowcast.watch('public.products', array['stock', 'sku'])").await;
+    let (sql, reason) = remedy(&report(&database).await, "stock:low");
+    assert_eq!(reason, "products leaves column stock out of capture");
+    assert_eq!(sql, "select rowcast.watch('public.products', array['sku']);");
+    database.run(&sql).await;
+    assert_eq!(event(&report(&database).await, "stock:low")["state"], "live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_that_the_table_lacks_is_named() {
+    let database = Database::marketplace().await;
+    database.run("alter table products drop column stock").await;
+    let (sql, reason) = remedy(&report(&database).await, "stock:low");
+    assert_eq!((reason.as_str(), sql.as_str()), ("the table products has no column stock", ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_the_role_may_not_read_is_told_with_the_grant_that_lets_it() {
+    let database = Database::marketplace().await;
+    let role = "rowcast_test_checker";
+    roles::create(&database, role).await;
+    database.run(&format!("select rowcast.grant_gateway('{role}'); grant select on carts to {role}")).await;
+    let url = roles::url_of(&database.url, role);
+    let seen = async || {
+        let ran = rowcast(&url, &["check", "--json"]).await.succeeded();
+        serde_json::from_str::<Value>(&ran.stdout).expect("JSON")
+    };
+    let (sql, reason) = remedy(&seen().await, "analytics:product_viewed");
+    assert!(reason.contains("permission denied for table products"), "{reason}");
+    assert_eq!(sql, format!("grant select on products to {role};"));
+    // Where a lookup decides nothing, the event does without.
+    assert_eq!(event(&seen().await, "wholesale:invitation_accepted")["state"], "partly");
+    database.run(&sql).await;
+    assert_eq!(event(&seen().await, "analytics:product_viewed")["state"], "live");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_that_scans_is_told_with_the_index_that_ends_it() {
+    let database = Database::marketplace().await;
+    assert_eq!(warnings(&report(&database).await, "lookup \"user_by_email\""), []);
+    database.run("alter table users drop constraint users_email_key").await;
+    let found = warnings(&report(&database).await, "lookup \"user_by_email\"");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "reads all of users each time: an index is missing");
+    assert_eq!(found[0].1, "create index concurrently on users (email);");
+    database.run(&found[0].1).await;
+    assert_eq!(warnings(&report(&database).await, "lookup \"user_by_email\""), []);
+    // What looks into JSON can't be helped so.
+    let carts = warnings(&report(&database).await, "lookup \"cart_holders\"");
+    let expected = "reads all of carts each time, and no index on a column would spare it";
+    assert_eq!(carts, [(expected.to_owned(), String::new())]);
+}
+
+const ROOMS: &str = "
+[[room]]
+room = \"user:{id}\"
+join = \"true\"
+
+[[room]]
+room = \"vault:{id}\"
+
+[[room]]
+room = \"attic\"
+join = \"false\"
+";
+
+fn rules(rules: &str) -> Files {
+    Files::new(&[("rules.toml", &format!("{ROOMS}{rules}"))])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_that_nobody_may_join_are_told_with_the_events_that_nobody_hears() {
+    let database = Database::marketplace().await;
+    let files = rules(
+        "[[rule]]\nevent = \"a:b\"\ntable = \"products\"\non = [\"insert\"]\n[[rule.to]]\nrooms = [\"vault:{row.id}\"]\n",
+    );
+    let report = report_with(&database, &["--catalog", files.path()]).await;
+    assert!(warnings(&report, "room \"vault:{id}\"")[0].0.ends_with("Nobody hears there: a:b"), "{report}");
+    assert!(warnings(&report, "room \"attic\"")[0].0.starts_with("nobody may join it"), "{report}");
+    assert_eq!(warnings(&report, "room \"user:{id}\""), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nullable_column_is_told_where_it_is_compared_without_a_null_test() {
+    let database = Database::marketplace().await;
+    for (when, expected) in [
+        ("new.stock < 10", Some("new.stock may be null, and < fails on null")),
+        ("10 >= old.stock", Some("old.stock may be null, and >= fails on null")),
+        ("new.stock + 1 == 5", Some("new.stock may be null, and + fails on null")),
+        ("new.category.startsWith('a')", Some("new.category may be null, and startsWith() fails on null")),
+        ("new.stock != null || new.stock < 10", Some("new.stock may be null")),
+        ("new.price < 10", Some("new.price is a numeric, which expressions get as text")),
+        ("new.stock != null && new.stock < 10", None),
+        ("new.stock < 10 && new.stock != null", None),
+        ("new.stock == null || new.stock < 10", None),
+        ("new.stock == null ? false : new.stock < 10", None),
+        ("!(new.stock == null) && new.stock < 10", None),
+        ("below(new.stock, 10)", None),
+        ("new.name.startsWith('a')", None),
+        ("new.status == 'active'", None),
+    ] {
+        let files = rules(&format!(
+            "[[rule]]\nevent = \"a:b\"\ntable = \"products\"\non = [\"update\"]\nwhen = \"{when}\"\n[[rule.to]]\nrooms = [\"user:{{row.seller_id}}\"]\n"
+        ));
+        let report = report_with(&database, &["--catalog", files.path()]).await;
+        let found = warnings(&report, "rule \"a:b\"");
+        match expected {
+            Some(expected) => assert!(found.len() == 1 && found[0].0.starts_with(expected), "{when}: {found:?}"),
+            None => assert_eq!(found, [], "{when}"),
+        }
+    }
+    // The rule's own condition counts for its data.
+    let files = rules(
+        "[[rule]]\nevent = \"a:b\"\ntable = \"products\"\non = [\"insert\"]\nwhen = \"row.stock != null\"\ndata = { half = \"row.stock / 2\" }\n[[rule.to]]\nrooms = [\"user:{row.seller_id}\"]\n",
+    );
+    let report = report_with(&database, &["--catalog", files.path()]).await;
+    assert_eq!(warnings(&report, "rule \"a:b\""), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_warning_names_file_and_line() {
+    let database = Database::marketplace().await;
+    let files = rules(
+        "[[rule]]\nevent = \"a:b\"\ntable = \"products\"\non = [\"insert\"]\nwhen = \"row.stock > 1\"\n[[rule.to]]\nrooms = [\"user:{row.id}\"]\n",
+    );
+    let report = report_with(&database, &["--catalog", files.path()]).await;
+    let warning = report["warnings"].as_array().unwrap().iter().find(|it| it["about"] == "rule \"a:b\"").unwrap();
+    assert_eq!(warning["place"], format!("{}/rules.toml:12", files.path()));
+}
+
+/// The lines of a type, without the comments.
+async fn types(database: &Database, arguments: &[&str]) -> String {
+    rowcast(&database.url, &[&["types"], arguments].concat()).await.succeeded().stdout
+}
+
+/// The text of `export type NAME … ` up to the empty line.
+#[track_caller]
+fn type_of<'t>(types: &'t str, name: &str) -> &'t str {
+    let start = types.find(&format!("export type {name} =")).unwrap_or_else(|| panic!("no {name} in {types}"));
+    types[start..].split("\n\n").next().expect("a type")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_are_those_of_the_columns() {
+    let database = Database::marketplace().await;
+    let types = types(&database, &[]).await;
+    assert_eq!(
+        type_of(&types, "ProductStockChangedData"),
+        "export type ProductStockChangedData = {\n  productId: string\n  sellerId: string\n  oldStock: number | null\n  newStock: number | null\n}"
+    );
+    assert!(type_of(&types, "ProductPriceChangedData").contains("newPrice: Decimal\n"));
+    assert!(type_of(&types, "WholesaleOrderStatus").contains("\n  | 'pending'\n  | 'deposit_paid'\n"));
+    assert!(type_of(&types, "WholesaleOrderUpdatedData").contains("status: WholesaleOrderStatus\n"));
+    let orders = type_of(&types, "OrderUpdatedData");
+    for action in ["created", "fulfillment", "refund"] {
+        assert!(orders.contains(&format!("action: '{action}'\n")), "{orders}");
+    }
+    let changes = type_of(&types, "ProductUpdatedData");
+    assert!(changes.contains("changes: Partial<{"), "{changes}");
+    for column in
+        ["images: string[] | null", "price: Decimal", "promotionEndDate: Timestamp | null", "stock: number | null"]
+    {
+        assert!(changes.contains(&format!("    {column}\n")), "{column} in {changes}");
+    }
+    // A condition that shows that a column isn't null counts.
+    assert!(type_of(&types, "StockRestockedData").contains("newStock: number\n"));
+    assert!(types.contains("  'product:stock_changed': (event: ProductStockChanged) => void\n"));
+    assert!(types.contains("'join:product': (...args: Call<{ productId: string | number;"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_that_the_catalog_states_go_before_those_of_the_columns() {
+    let database = Database::marketplace().await;
+    let files = rules(
+        "[[rule]]\nevent = \"a:b\"\ntable = \"products\"\non = [\"insert\"]\ndata = { id = \"row.id\", bag = \"row.variants\" }\n\
+         types = { bag = \"{ size: string, stock?: integer }[] | null\" }\n[[rule.to]]\nrooms = [\"user:{row.seller_id}\"]\n",
+    );
+    let types = types(&database, &["--catalog", files.path()]).await;
+    assert_eq!(
+        type_of(&types, "ABData"),
+        "export type ABData = {\n  id: string\n  bag: Array<{ size: string; stock?: number }> | null\n}"
+    );
+    let text = rowcast(&database.url, &["asyncapi", "--catalog", files.path()]).await.succeeded().stdout;
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let bag = &document["components"]["schemas"]["AB"]["properties"]["data"]["properties"]["bag"]["anyOf"][0];
+    assert_eq!(bag["items"]["required"], serde_json::json!(["size"]), "{document}");
+    assert_eq!(bag["items"]["properties"]["stock"]["type"], "integer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_alone_names_an_audiences_rooms_is_never_null_in_its_data() {
+    let database = Database::marketplace().await;
+    let seen = async |rooms: &str| {
+        let files = rules(&format!(
+            "[[rule]]\nevent = \"a:b\"\ntable = \"products\"\non = [\"insert\"]\ndata = {{ category = \"row.category\" }}\n[[rule.to]]\nrooms = {rooms}\n"
+        ));
+        type_of(&types(&database, &["--catalog", files.path()]).await, "ABData").contains("null")
+    };
+    assert!(!seen("[\"user:{row.category}\"]").await);
+    assert!(!seen("[\"user:{row.category}\", \"vault:{row.category}\"]").await);
+    assert!(seen("[\"user:{row.category}\", \"vault:{row.id}\"]").await, "it may have come by the other room");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_follow_the_database_when_it_changes() {
+    let database = Database::marketplace().await;
+    database
+        .run("alter table products alter column stock set not null, alter column price type integer using price::integer")
+        .await;
+    database.run("create type visibility as enum ('shown', 'it''s hidden')").await;
+    database.run("alter table products add column seen visibility not null default 'shown'").await;
+    let types = types(&database, &[]).await;
+    assert!(type_of(&types, "ProductStockChangedData").contains("newStock: number\n"));
+    assert!(type_of(&types, "ProductPriceChangedData").contains("newPrice: number\n"));
+    assert!(type_of(&types, "ProductUpdatedData").contains("    seen: Visibility\n"));
+    assert_eq!(type_of(&types, "Visibility"), r"export type Visibility = 'shown' | 'it\'s hidden'");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_are_the_same_each_time_and_whoever_is_inactive_is_named() {
+    let database = four_tables().await;
+    let first = types(&database, &[]).await;
+    assert_eq!(first, types(&database, &[]).await);
+    assert!(
+        first.contains(" *   the database has no table carts:\n *     cart:updated")
+            && !first.contains("'cart:updated'"),
+        "{first}"
+    );
+    // A table that is there has types, even before it is watched.
+    database.run("select rowcast.unwatch('public.products')").await;
+    let unwatched = types(&database, &[]).await;
+    let reason = " *   the table products is there, but not watched:\n *     analytics:inventory_alert";
+    assert!(unwatched.contains(reason) && unwatched.contains("'product:created'"), "{unwatched}");
+    assert_eq!(type_of(&first, "ProductCreatedData"), type_of(&unwatched, "ProductCreatedData"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flat_envelope_has_flat_types() {
+    let database = Database::marketplace().await;
+    let files = Files::new(&[("rowcast.toml", "[gateway]\nenvelope = \"flat\"\n")]);
+    let types = types(&database, &["--config", &format!("{}/rowcast.toml", files.path())]).await;
+    assert!(types.contains("} & Data\n") && !types.contains("  data: Data\n"), "{types}");
+    assert!(
+        types.contains("export type ProductCreated = Envelope<'product:created', ProductCreatedData>\n"),
+        "{types}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_asyncapi_document_has_every_event_and_message() {
+    let database = Database::marketplace().await;
+    let text = rowcast(&database.url, &["asyncapi"]).await.succeeded().stdout;
+    assert_eq!(text, rowcast(&database.url, &["asyncapi"]).await.succeeded().stdout);
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["asyncapi"], "3.0.0");
+    let messages = document["components"]["messages"].as_object().expect("messages");
+    for name in ["product:stock_changed", "chat:typing", "rowcast:resync", "join:product", "ping"] {
+        assert!(messages.values().any(|message| message["name"] == name), "{name}");
+    }
+    let stock = &document["components"]["schemas"]["ProductStockChanged"];
+    assert_eq!(stock["properties"]["data"]["properties"]["newStock"]["anyOf"][0]["type"], "integer", "{stock}");
+    assert_eq!(document["operations"]["receiveJoinProductMessage"]["action"], "receive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_rowcast_is_explained_by_each_command() {
+    let database = Database::unmigrated().await;
+    for command in ["check", "types", "asyncapi"] {
+        assert_says(&rowcast(&database.url, &[command]).await, 7, "never migrated");
+    }
+}

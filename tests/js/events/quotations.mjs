@@ -1,0 +1,102 @@
+import { BUYER, STORE } from './cast.mjs'
+import { atLeast, exactly } from './expect.mjs'
+import { byEmailAlone, draft, keys, sent, step } from './steps.mjs'
+
+export const quotations = [
+  {
+    event: 'quotation:created',
+    when: draft,
+    to: STORE,
+    data: (_, quotation) => exactly({ ...keys(quotation), buyerEmail: 'buyer-1@example.com', total: '252.00' }),
+  },
+  {
+    event: 'quotation:updated',
+    of: 'a draft',
+    given: draft,
+    when: ({ app }, { id }) => app.patch(`/quotations/${id}`, { shippingAmount: '20.00' }),
+    to: STORE,
+    data: (quotation) => exactly({ ...keys(quotation), changes: { pricing: { shippingAmount: '20.00', total: '260.00' } } }),
+  },
+  {
+    event: 'quotation:updated',
+    of: 'one that was sent',
+    given: sent,
+    when: ({ app }, { id }) => app.patch(`/quotations/${id}`, { shippingAmount: '20.00' }),
+    to: [...STORE, ...BUYER],
+    data: (quotation) => exactly({ ...keys(quotation), changes: { pricing: { shippingAmount: '20.00', total: '260.00' } } }),
+  },
+  {
+    event: 'quotation:updated',
+    of: 'a step in which the status alone changes',
+    given: draft,
+    when: step('send', 'seller-1'),
+    to: [],
+  },
+  {
+    event: 'quotation:sent',
+    given: draft,
+    when: step('send', 'seller-1'),
+    to: BUYER,
+    data: (quotation) => exactly({ ...keys(quotation), buyerId: 'buyer-1', buyerEmail: 'buyer-1@example.com' }),
+  },
+  {
+    event: 'quotation:sent',
+    of: 'one that has only an e-mail address',
+    given: byEmailAlone(draft),
+    when: step('send', 'seller-1'),
+    to: BUYER,
+    data: (quotation) => atLeast({ ...keys(quotation), buyerEmail: 'buyer-1@example.com' }),
+  },
+  {
+    event: 'quotation:viewed',
+    given: sent,
+    when: step('view', 'buyer-1'),
+    to: STORE,
+    data: (quotation) => exactly({ ...keys(quotation), viewedBy: 'buyer-1' }),
+  },
+  {
+    event: 'quotation:accepted',
+    given: sent,
+    when: step('accept', 'buyer-1'),
+    to: STORE,
+    data: (quotation) => exactly({ ...keys(quotation), buyerId: 'buyer-1', total: '252.00' }),
+  },
+  {
+    event: 'quotation:rejected',
+    given: sent,
+    when: step('reject', 'buyer-1', { reason: 'too dear' }),
+    to: STORE,
+    data: (quotation) => exactly({ ...keys(quotation), buyerId: 'buyer-1', reason: 'too dear' }),
+  },
+  {
+    event: 'quotation:rejected',
+    of: 'one that is cancelled after it was sent',
+    given: sent,
+    when: step('cancel', 'seller-1'),
+    to: STORE,
+    data: (quotation) => atLeast({ ...keys(quotation), buyerId: 'buyer-1' }),
+  },
+  {
+    event: 'quotation:rejected',
+    of: 'a draft that is cancelled',
+    given: draft,
+    when: step('cancel', 'seller-1'),
+    to: [],
+  },
+  {
+    event: 'quotation:expired',
+    given: sent,
+    when: step('expire', 'seller-1'),
+    to: [...STORE, ...BUYER],
+    data: (quotation) => exactly({ ...keys(quotation), buyerId: 'buyer-1' }),
+  },
+  {
+    event: 'quotation:expired',
+    of: 'one whose time runs out',
+    given: sent,
+    when: ({ app }, { id }) => app.patch(`/quotations/${id}`, { validUntil: new Date(Date.now() + 300).toISOString() }),
+    to: [...STORE, ...BUYER],
+    awaited: true,
+    data: (quotation) => exactly({ ...keys(quotation), buyerId: 'buyer-1' }),
+  },
+]

@@ -1,0 +1,112 @@
+import { BOWL, BUYER, STORE, TERMS } from './cast.mjs'
+import { atLeast, exactly } from './expect.mjs'
+import { invite, parcel, placeWholesale, sellWholesale, soldWithDeposit, wholesaleWithDeposit } from './steps.mjs'
+
+export const wholesale = [
+  {
+    event: 'wholesale:invitation_sent',
+    when: invite,
+    to: STORE,
+    data: (_, { id }) => exactly({ invitationId: id, sellerId: 'seller-1', buyerEmail: 'buyer-1@example.com', buyerName: 'Ada' }),
+  },
+  {
+    event: 'wholesale:invitation_accepted',
+    given: invite,
+    when: ({ app }, { id }) => app.post(`/invitations/${id}/accept`),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ invitationId: id, ...TERMS, buyerEmail: 'buyer-1@example.com' }),
+  },
+  {
+    event: 'wholesale:invitation_rejected',
+    given: invite,
+    when: ({ app }, { id }) => app.post(`/invitations/${id}/reject`),
+    to: STORE,
+    data: ({ id }) => exactly({ invitationId: id, sellerId: 'seller-1', buyerEmail: 'buyer-1@example.com' }),
+  },
+  {
+    event: 'wholesale:order_placed',
+    of: 'a row of wholesale_orders',
+    when: placeWholesale,
+    to: [...STORE, ...BUYER],
+    data: (_, { id }) =>
+      exactly({ orderId: id, ...TERMS, total: '100.01', depositAmount: '30.00', balanceAmount: '70.01', paymentTerms: 'Net 30' }),
+  },
+  {
+    event: 'wholesale:order_placed',
+    of: 'a row of orders',
+    when: sellWholesale,
+    to: [...STORE, ...BUYER],
+    data: (_, { id }) => atLeast({ orderId: id, ...TERMS, total: '136.00', depositAmount: '40.80', balanceAmount: '95.20' }),
+  },
+  {
+    event: 'wholesale:order_placed',
+    of: 'a retail order',
+    given: ({ app }) => app.patch(`/products/${BOWL}`, { stock: 100 }),
+    when: ({ app }) => app.post('/orders', { buyerId: 'buyer-1', items: [{ productId: BOWL, quantity: 1 }] }),
+    to: [],
+  },
+  {
+    event: 'wholesale:order_updated',
+    of: 'a row of wholesale_orders',
+    given: placeWholesale,
+    when: ({ app }, { id }) => app.post(`/wholesale-orders/${id}/pay-deposit`),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ orderId: id, ...TERMS, status: 'deposit_paid', oldStatus: 'pending' }),
+  },
+  {
+    event: 'wholesale:order_updated',
+    of: 'a row of orders',
+    given: sellWholesale,
+    when: ({ app }, { id }) => app.post(`/orders/${id}/pay`, { amount: '40.80' }),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ orderId: id, ...TERMS, status: 'processing', oldStatus: 'pending' }),
+  },
+  {
+    event: 'wholesale:deposit_paid',
+    of: 'a row of wholesale_payments',
+    given: placeWholesale,
+    when: ({ app }, { id }) => app.post(`/wholesale-orders/${id}/pay-deposit`),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ orderId: id, ...TERMS, amount: '30.00' }),
+  },
+  {
+    event: 'wholesale:deposit_paid',
+    of: 'a row of orders',
+    given: sellWholesale,
+    when: ({ app }, { id }) => app.post(`/orders/${id}/pay`, { amount: '40.80' }),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ orderId: id, ...TERMS, amount: '40.80' }),
+  },
+  {
+    event: 'wholesale:balance_paid',
+    of: 'a row of wholesale_payments',
+    given: wholesaleWithDeposit,
+    when: ({ app }, { id }) => app.post(`/wholesale-orders/${id}/pay-balance`),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ orderId: id, ...TERMS, amount: '70.01' }),
+  },
+  {
+    event: 'wholesale:balance_paid',
+    of: 'a row of orders',
+    given: soldWithDeposit,
+    when: ({ app }, { id }) => app.post(`/orders/${id}/pay`),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => exactly({ orderId: id, ...TERMS, amount: '95.20' }),
+  },
+  {
+    event: 'wholesale:order_shipped',
+    of: 'a row of wholesale_orders',
+    given: wholesaleWithDeposit,
+    when: ({ app }, { id }) => app.post(`/wholesale-orders/${id}/ship`),
+    to: BUYER,
+    data: ({ id }) => exactly({ orderId: id, buyerId: 'buyer-1', trackingNumber: null, carrier: null }),
+  },
+  {
+    event: 'wholesale:order_shipped',
+    of: 'a row of orders',
+    given: sellWholesale,
+    when: ({ app }, { id }) => app.post(`/orders/${id}/ship`, parcel),
+    to: BUYER,
+    data: ({ id }) => exactly({ orderId: id, buyerId: 'buyer-1', ...parcel }),
+  },
+]
