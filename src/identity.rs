@@ -1,5 +1,6 @@
-//! Who a connected client is: what sign-in finds out and room policies look at.
+//! Who a connected client is: what sign-in finds out and room policies look at, what that rests on, and for how long.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// The signed-in user, or a visitor (the default).
@@ -16,4 +17,36 @@ pub struct Identity {
     pub stores: Vec<String>,
     /// A platform administrator.
     pub admin: bool,
+}
+
+/// Who signed in, what that rests on, and until when it holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SignedIn {
+    pub identity: Identity,
+    pub grounds: Grounds,
+    /// From then on it has to be confirmed anew, or ends; `None` if it holds until something changes.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What a sign-in rests on, kept while the client is connected to confirm it by. Holds no token and no secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Grounds {
+    /// A visitor shows nothing.
+    #[default]
+    Nothing,
+    /// The client's word, in development.
+    Word { user_id: String },
+    /// A token that was verified; what it claims. It can't be verified anew: it was not kept.
+    Token { claimed: Identity },
+    /// A session of the application, by its id.
+    Session { id: String },
+}
+
+/// Whose sign-in has to be confirmed, since something has changed that it may rest on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Concern {
+    User(String),
+    /// By the session's id.
+    Session(String),
+    Everybody,
 }

@@ -12,10 +12,11 @@
 //! gateway: rooms -> sockets                  gateway, room, identity
 //! ```
 //!
-//! `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
+//! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
 //! what no event waits for is in `beside`. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
+pub mod auth;
 pub mod beside;
 pub mod capture;
 pub mod catalog;

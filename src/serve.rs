@@ -6,12 +6,13 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::{Insecure, People},
     beside,
     capture::Capture,
     catalog::{Catalog, Engine},
     config::{Config, DatabaseUrl, LookupConfig},
     error::Error,
-    gateway::{Gateway, Insecure, Neighbours},
+    gateway::{Gateway, Neighbours},
     http::{self, Http},
     inbox::Inbox,
     metrics::Metrics,
@@ -80,7 +81,7 @@ pub async fn run(
 
     let metrics = Arc::new(Metrics::new());
     let catalog = Arc::new(catalog);
-    let sign_in = Arc::new(Insecure::new(aside.clone()));
+    let sign_in = Arc::new(Insecure::new(People::new(aside.clone())));
     tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
     let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), aside.clone()));
     let inbox = Arc::new(Inbox::new(aside.clone()));

@@ -1,6 +1,6 @@
 //! Which HTTP requests get to Socket.IO, and which TCP connection becomes a socket's.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
@@ -11,6 +11,10 @@ use axum::{
 use socketioxide::socket::Sid;
 
 use super::{Gateway, Origin, Peer};
+
+/// The address that a request came from, as an extension of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 /// What Engine.IO answers for a session that it doesn't know; clients then connect anew.
 const UNKNOWN_SESSION: &str = r#"{"code":"1","message":"Session ID unknown"}"#;
@@ -28,7 +32,11 @@ impl Admission {
     }
 
     /// Turns away pages that may not connect (CORS does not protect WebSockets), and sockets that were cut.
-    pub async fn check(State(admission): State<Self>, request: Request, next: Next) -> Response {
+    pub async fn check(State(admission): State<Self>, mut request: Request, next: Next) -> Response {
+        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.clone());
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(ClientAddress(peer.address().ip()));
+        }
         if !request.uri().path().starts_with("/socket.io") {
             return next.run(request).await;
         }
@@ -48,7 +56,6 @@ impl Admission {
             let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             return (StatusCode::BAD_REQUEST, json, UNKNOWN_SESSION).into_response();
         }
-        let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.clone());
         let response = next.run(request).await;
         if let (Some(peer), StatusCode::SWITCHING_PROTOCOLS) = (peer, response.status()) {
             peer.carry(sid);

@@ -71,7 +71,7 @@ impl Gateway {
 impl Shared {
     /// Both who comes and who goes was there; of who stays, the room itself tells.
     pub(super) fn note_arrivals(&self, session: &Session, rooms: &[Room]) {
-        if let Some(user_id) = &session.identity.user_id {
+        if let Some(user_id) = &session.user_id {
             self.arrivals.note(rooms, user_id);
         }
     }

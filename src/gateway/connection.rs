@@ -62,6 +62,13 @@ impl Connections {
         }
     }
 
+    /// Ends the TCP connection that carries the socket, if there is one.
+    pub fn end(&self, sid: Sid) {
+        if let Some(carrier) = self.lock().carriers.get(&sid) {
+            carrier.end.cancel();
+        }
+    }
+
     pub fn is_cut(&self, sid: Sid) -> bool {
         self.lock().cut.contains(&sid)
     }
@@ -111,7 +118,7 @@ impl axum::serve::Listener for Listener {
         if let Err(error) = set_options(&tcp) {
             tracing::debug!(%error, "could not set the options of an accepted connection");
         }
-        (Connection::new(tcp, &self.connections), address)
+        (Connection::new(tcp, address, &self.connections), address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -143,6 +150,7 @@ pub struct Connection {
 #[derive(Debug, Clone)]
 pub struct Peer {
     id: u64,
+    address: SocketAddr,
     end: CancellationToken,
     carries: Arc<OnceLock<Sid>>,
     /// Set under the lock of `connections` when the connection has ended, after which it carries nothing any more.
@@ -152,6 +160,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Of the other end: a client, or the last proxy before it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Notes that this connection carries the socket from now on: it is the WebSocket of it.
     pub fn carry(&self, sid: Sid) {
         let Some(connections) = self.connections.upgrade() else { return };
@@ -176,7 +189,7 @@ impl Connected<IncomingStream<'_, Listener>> for Peer {
 }
 
 impl Connection {
-    fn new(tcp: TcpStream, connections: &Arc<Connections>) -> Self {
+    fn new(tcp: TcpStream, address: SocketAddr, connections: &Arc<Connections>) -> Self {
         let end = CancellationToken::new();
         Self {
             tcp,
@@ -184,6 +197,7 @@ impl Connection {
             write_end: Box::pin(end.clone().cancelled_owned()),
             peer: Peer {
                 id: connections.last_id.fetch_add(1, Ordering::Relaxed) + 1,
+                address,
                 end,
                 carries: Arc::default(),
                 closed: Arc::default(),

@@ -81,7 +81,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Answers it. Refused at once if too many of the client's questions wait.
     pub async fn answer(self, shared: &Shared, session: &Session) {
-        let answer = match (&session.identity.user_id, session.questions.try_acquire()) {
+        let answer = match (&session.user_id, session.questions.try_acquire()) {
             (None, _) => Err("sign in first: visitors have no inbox".to_owned()),
             (Some(_), Err(_)) => Err("wait for the answers to your earlier questions".to_owned()),
             (Some(user_id), Ok(_turn)) => tokio::select! {
@@ -165,12 +165,14 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
             Ok(Done { success: true, room: Some(room), position: shared.position(), ..Done::default() })
         }
         _ if name.starts_with("join:") => {
-            join(shared, session, shared.policy.rooms_for_message(name, &session.identity, payload)?, payload)
+            let rooms = shared.policy.rooms_for_message(name, &session.signed_in().identity, payload)?;
+            join(shared, session, rooms, payload)
         }
         _ => match name.strip_prefix("leave:") {
             Some(what) => {
                 let counterpart = format!("join:{what}");
-                leave(shared, session, shared.policy.rooms_for_message(&counterpart, &session.identity, payload)?)
+                let identity = &session.signed_in().identity;
+                leave(shared, session, shared.policy.rooms_for_message(&counterpart, identity, payload)?)
             }
             None => {
                 Err("unknown message: expected ping, join, leave, one of the join: and leave: messages, chat:typing, or notification:list, notification:read or notification:delete".to_owned())
@@ -194,7 +196,8 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     let since = since(payload, "since")?.map(str::parse::<Position>).transpose();
     let since = since.map_err(|error| format!("since: {error}"))?;
     // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
-    if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&session.identity, room)) {
+    let signed_in = session.signed_in();
+    if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&signed_in.identity, room)) {
         return Err(format!("there is no room {:?} that you may join", denied.as_str()));
     }
     if rooms.is_empty() {

@@ -15,6 +15,7 @@
 //! | `resume` | what a returning client missed |
 //! | `hold` | live events that wait while it is told |
 //! | `deliver` | events to sockets |
+//! | `dismissal` | disconnecting a client with a word why |
 //! | `connection` | the TCP connections below, and how one is cut |
 //! | `admission` | which HTTP requests get to Socket.IO |
 
@@ -23,6 +24,7 @@ mod arrivals;
 mod config;
 mod connection;
 mod deliver;
+mod dismissal;
 mod hold;
 mod inbox;
 mod messages;
@@ -48,7 +50,7 @@ use std::{
 use socketioxide::{ParserConfig, SocketIo, layer::SocketIoLayer};
 
 pub use self::{
-    admission::Admission,
+    admission::{Admission, ClientAddress},
     arrivals::Arrival,
     config::{GatewayConfig, Origin},
     connection::{Connections, Listener, Peer},
@@ -56,7 +58,7 @@ pub use self::{
     policy::Policy,
     presence::{Moment, Seen},
     resume::Replay,
-    sign_in::{Handshake, Insecure, SignIn},
+    sign_in::{Handshake, Refused, SignIn, kind},
 };
 use self::{
     arrivals::Arrivals,

@@ -172,7 +172,7 @@ impl Gateway {
 impl Shared {
     /// A signed-in user's connection has opened.
     pub(super) fn came_online(&self, client: &Client) {
-        if let Some(id) = &client.session.identity.user_id {
+        if let Some(id) = &client.session.user_id {
             self.online.came(id);
         }
     }
@@ -180,9 +180,8 @@ impl Shared {
 
 /// A signed-in user counts once, a visitor for each connection.
 fn people(members: &[Client]) -> usize {
-    let users: HashSet<&String> =
-        members.iter().filter_map(|client| client.session.identity.user_id.as_ref()).collect();
-    users.len() + members.iter().filter(|client| client.session.identity.user_id.is_none()).count()
+    let users: HashSet<&String> = members.iter().filter_map(|client| client.session.user_id.as_ref()).collect();
+    users.len() + members.iter().filter(|client| client.session.user_id.is_none()).count()
 }
 
 fn moment(table: &str, op: Op, old: Option<Row>, new: Option<Row>) -> Moment {

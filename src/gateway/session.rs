@@ -3,8 +3,9 @@
 use std::{
     convert::Infallible,
     future::ready,
+    net::IpAddr,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Handshake, Peer, Shared,
+    ClientAddress, Handshake, Peer, Shared,
     hold::{Hold, Missed},
     messages::{self, Incoming, Left},
     resume::{self, RESYNC, Resync},
@@ -30,7 +31,7 @@ use super::{
     sign_in::kind,
 };
 use crate::{
-    identity::Identity,
+    identity::SignedIn,
     position::{Position, PositionError},
     room::Room,
 };
@@ -42,7 +43,9 @@ const QUESTIONS_AT_ONCE: usize = 8;
 pub(super) struct Session {
     pub sid: Sid,
     pub member: Member,
-    pub identity: Identity,
+    /// `None` for a visitor. The same for as long as the client is connected, whatever else becomes of its sign-in.
+    pub user_id: Option<String>,
+    signed_in: RwLock<Arc<SignedIn>>,
     own_rooms: Vec<Room>,
     since: Option<Result<Position, PositionError>>,
     /// What waits while the client is brought up to date.
@@ -60,6 +63,13 @@ pub(super) struct Session {
 pub(super) struct Client {
     pub session: Arc<Session>,
     pub socket: SocketRef,
+}
+
+impl Session {
+    /// Who this is now.
+    pub fn signed_in(&self) -> Arc<SignedIn> {
+        self.signed_in.read().expect("no panic under the lock").clone()
+    }
 }
 
 pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
@@ -84,12 +94,13 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
 async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -> Result<(), String> {
     let handshake = presented.handshake?;
     let since = since(&handshake.auth, "auth.since")?.map(|position| position.parse());
-    let identity = shared.sign_in.sign_in(&handshake).await?;
+    let signed_in = shared.sign_in.sign_in(&handshake).await.map_err(|refused| refused.to_string())?;
     let session = Arc::new(Session {
         sid: socket.id,
         member: shared.rooms.new_member(),
-        own_rooms: shared.policy.own_rooms(&identity),
-        identity,
+        own_rooms: shared.policy.own_rooms(&signed_in.identity),
+        user_id: signed_in.identity.user_id.clone(),
+        signed_in: RwLock::new(Arc::new(signed_in)),
         since,
         hold: Hold::default(),
         gone: CancellationToken::new(),
@@ -167,13 +178,13 @@ fn end(shared: &Shared, session: &Session) {
 
 impl Shared {
     /// Nothing is sent to the client any more. False if that was so before.
-    fn close(&self, session: &Session) -> bool {
+    pub(super) fn close(&self, session: &Session) -> bool {
         session.gone.cancel();
         let Some(rooms) = self.rooms.close(&session.member) else { return false };
         self.metrics.sockets.dec();
         self.note_arrivals(session, &rooms);
         self.stopped_typing(session, &rooms);
-        if let Some(user_id) = &session.identity.user_id {
+        if let Some(user_id) = &session.user_id {
             self.online.left(user_id);
         }
         true
@@ -225,8 +236,10 @@ impl<A: Adapter> FromConnectParts<A> for Presented {
         let by_websocket =
             parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "transport=websocket"));
         let peer = parts.extensions.get::<ConnectInfo<Peer>>().filter(|_| by_websocket);
+        let unknown = IpAddr::from([0, 0, 0, 0]);
+        let address = parts.extensions.get::<ClientAddress>().map_or(unknown, |ClientAddress(address)| *address);
         Ok(Self {
-            handshake: auth.map(|auth| Handshake { auth, headers: parts.headers.clone() }),
+            handshake: auth.map(|auth| Handshake { auth, headers: parts.headers.clone(), address }),
             peer: peer.map(|ConnectInfo(peer)| peer.clone()),
         })
     }

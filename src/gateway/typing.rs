@@ -103,7 +103,7 @@ impl Shared {
     ///
     /// A sentence for the client.
     pub(super) fn typing(&self, session: &Session, room: &Room, payload: &Value) -> Result<(), String> {
-        let Some(user_id) = &session.identity.user_id else { return Err("sign in first".to_owned()) };
+        let Some(user_id) = &session.user_id else { return Err("sign in first".to_owned()) };
         let types = match payload.get("typing") {
             None | Some(Value::Null) => true,
             Some(Value::Bool(flag)) => *flag,
@@ -126,7 +126,7 @@ impl Shared {
 
     /// The user's connection has left these rooms.
     pub(super) fn stopped_typing(&self, session: &Session, rooms: &[Room]) {
-        let Some(user_id) = &session.identity.user_id else { return };
+        let Some(user_id) = &session.user_id else { return };
         for room in rooms.iter().filter(|room| self.typing.end(user_id, room)) {
             self.tell_typing(user_id, room, false);
         }
@@ -153,6 +153,6 @@ impl Shared {
             subject: [].into(),
             audiences: vec![Audience { rooms: vec![room.clone()], data }],
         };
-        self.deliver_to(&event, |client| client.session.identity.user_id.as_deref() != Some(user_id));
+        self.deliver_to(&event, |client| client.session.user_id.as_deref() != Some(user_id));
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     change::{Op, TableName},
     event::{Audience, Event},
     http::{self, Http},
-    identity::Identity,
+    identity::{Identity, SignedIn},
     readiness::Readiness,
     room::Room,
 };
@@ -80,19 +80,24 @@ impl Inbox for Empty {
 struct Trusting;
 
 impl SignIn for Trusting {
-    fn sign_in<'a>(&'a self, handshake: &'a Handshake) -> BoxFuture<'a, Result<Identity, String>> {
+    fn sign_in<'a>(&'a self, handshake: &'a Handshake) -> BoxFuture<'a, Result<SignedIn, Refused>> {
         async {
-            match handshake.auth["userId"].as_str() {
-                Some("nobody") => Err("there is no such user".to_owned()),
-                Some(id) => Ok(Identity {
+            let identity = match handshake.auth["userId"].as_str() {
+                Some("nobody") => return Err(Refused::Denied("there is no such user".to_owned())),
+                Some(id) => Identity {
                     user_id: Some(id.to_owned()),
                     stores: id.starts_with('s').then(|| id.to_owned()).into_iter().collect(),
                     ..Identity::default()
-                }),
-                None => Ok(Identity::default()),
-            }
+                },
+                None => Identity::default(),
+            };
+            Ok(SignedIn { identity, ..SignedIn::default() })
         }
         .boxed()
+    }
+
+    fn confirm<'a>(&'a self, before: &'a SignedIn) -> BoxFuture<'a, Result<SignedIn, Refused>> {
+        async { Ok(before.clone()) }.boxed()
     }
 }
 
