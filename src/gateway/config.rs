@@ -31,6 +31,9 @@ pub struct GatewayConfig {
     /// How often it is looked at how many people are in a room, and how often somebody came.
     #[serde(with = "humantime_serde")]
     pub presence_interval: Duration,
+    /// How often it is confirmed that a signed-in client still is who it was, even if nothing is known to have changed.
+    #[serde(with = "humantime_serde")]
+    pub confirm_interval: Duration,
     /// The web pages, as `https://host` or `http://host:port`, whose scripts may connect. Pages that this server
     /// serves itself always may.
     pub allowed_origins: Vec<Origin>,
@@ -47,6 +50,7 @@ impl Default for GatewayConfig {
             ping_timeout: Duration::from_secs(20),
             presence_grace: Duration::from_secs(5),
             presence_interval: Duration::from_secs(2),
+            confirm_interval: Duration::from_secs(5 * 60),
             allowed_origins: ["http://localhost:3000", "http://localhost:5000"]
                 .map(|origin| Origin::try_from(origin.to_owned()).expect("an origin"))
                 .into(),

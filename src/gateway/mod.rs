@@ -5,6 +5,7 @@
 //! | `config` | the settings |
 //! | `policy` | what the gateway asks of the catalog: which rooms, for whom |
 //! | `sign_in` | who is connecting |
+//! | `revocation` | whether they still are who they were |
 //! | `rooms` | who is in which room |
 //! | `session` | one client, from connect to disconnect |
 //! | `messages` | what clients say, and what they are answered |
@@ -31,6 +32,7 @@ mod messages;
 mod policy;
 mod presence;
 mod resume;
+mod revocation;
 mod rooms;
 mod session;
 mod sign_in;
@@ -63,6 +65,7 @@ pub use self::{
 use self::{
     arrivals::Arrivals,
     presence::{MomentIds, Online},
+    revocation::Standing,
     rooms::Rooms,
     session::Client,
     typing::Typing,
@@ -91,6 +94,8 @@ struct Shared {
     inbox: Arc<dyn Inbox>,
     metrics: Arc<Metrics>,
     rooms: Rooms<Client>,
+    standing: Standing,
+    confirm_interval: Duration,
     online: Online,
     arrivals: Arrivals,
     typing: Typing,
@@ -137,6 +142,8 @@ impl Gateway {
             inbox,
             metrics,
             rooms: Rooms::default(),
+            standing: Standing::default(),
+            confirm_interval: config.confirm_interval,
             online: Online::default(),
             typing: Typing::default(),
             moment_ids: MomentIds::default(),

@@ -46,6 +46,10 @@ pub(super) struct Session {
     /// `None` for a visitor. The same for as long as the client is connected, whatever else becomes of its sign-in.
     pub user_id: Option<String>,
     signed_in: RwLock<Arc<SignedIn>>,
+    /// How often something had been put in doubt when that was looked up.
+    doubts: u64,
+    /// Where it connected from.
+    pub address: IpAddr,
     own_rooms: Vec<Room>,
     since: Option<Result<Position, PositionError>>,
     /// What waits while the client is brought up to date.
@@ -69,6 +73,11 @@ impl Session {
     /// Who this is now.
     pub fn signed_in(&self) -> Arc<SignedIn> {
         self.signed_in.read().expect("no panic under the lock").clone()
+    }
+
+    /// Held by whoever joins rooms by the sign-in, or replaces it: see `Shared::change_over`.
+    pub fn sign_in_lock(&self) -> &RwLock<Arc<SignedIn>> {
+        &self.signed_in
     }
 }
 
@@ -94,6 +103,7 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
 async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -> Result<(), String> {
     let handshake = presented.handshake?;
     let since = since(&handshake.auth, "auth.since")?.map(|position| position.parse());
+    let doubts = shared.standing.doubts();
     let signed_in = shared.sign_in.sign_in(&handshake).await.map_err(|refused| refused.to_string())?;
     let session = Arc::new(Session {
         sid: socket.id,
@@ -101,6 +111,8 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
         own_rooms: shared.policy.own_rooms(&signed_in.identity),
         user_id: signed_in.identity.user_id.clone(),
         signed_in: RwLock::new(Arc::new(signed_in)),
+        doubts,
+        address: handshake.address,
         since,
         hold: Hold::default(),
         gone: CancellationToken::new(),
@@ -131,6 +143,10 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
                     Left::Nothing => catch_up(shared, client, missed).await,
                     Left::Missed => catch_up(shared, client, true).await,
                     // Two tasks in one: neither waits for the other.
+                    Left::Renewal(renewal) => {
+                        let answer = renewal.answer(&shared, &client);
+                        tokio::join!(catch_up(shared.clone(), client.clone(), missed), answer);
+                    }
                     Left::Asked(asked) => {
                         let answer = asked.answer(&shared, &client.session);
                         tokio::join!(catch_up(shared.clone(), client.clone(), missed), answer);
@@ -156,6 +172,8 @@ fn open(shared: &Shared, client: &Client) -> bool {
     let opened = shared.rooms.open(&session.member, client.clone(), session.own_rooms.iter().cloned(), || {
         // Before anybody can close it, and so be told that the user has left.
         shared.came_online(client);
+        let (id, signed_in) = (session.member.id(), session.signed_in());
+        shared.standing.add(id, client.clone(), &signed_in, session.doubts, shared.confirm_interval);
         if let (Some(Ok(since)), false) = (&session.since, session.own_rooms.is_empty()) {
             begun = session.hold.begin(Missed { rooms: session.own_rooms.clone(), since: *since });
         }
@@ -182,6 +200,7 @@ impl Shared {
         session.gone.cancel();
         let Some(rooms) = self.rooms.close(&session.member) else { return false };
         self.metrics.sockets.dec();
+        self.standing.remove(session.member.id());
         self.note_arrivals(session, &rooms);
         self.stopped_typing(session, &rooms);
         if let Some(user_id) = &session.user_id {

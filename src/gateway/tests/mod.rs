@@ -1,7 +1,11 @@
 //! The gateway behind its HTTP server on a port of its own, met by clients over the wire.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
+use chrono::Utc;
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json, value::RawValue};
 use tokio::{
@@ -16,7 +20,7 @@ use crate::{
     change::{Op, TableName},
     event::{Audience, Event},
     http::{self, Http},
-    identity::{Identity, SignedIn},
+    identity::{Concern, Grounds, Identity, SignedIn},
     readiness::Readiness,
     room::Room,
 };
@@ -24,6 +28,7 @@ use crate::{
 #[path = "../../../tests/support/client.rs"]
 mod client;
 mod people;
+mod revocation;
 
 use client::{Client, PATIENCE};
 
@@ -34,13 +39,16 @@ impl Policy for Marketplace {
     fn may_join(&self, identity: &Identity, room: &Room) -> bool {
         match room.as_str().split_once(':') {
             Some(("product", _)) => true,
+            Some(("user", id)) => identity.user_id.as_deref() == Some(id),
             Some(("seller", id)) => identity.stores.iter().any(|store| store == id),
             _ => false,
         }
     }
 
     fn own_rooms(&self, identity: &Identity) -> Vec<Room> {
-        identity.user_id.iter().map(|id| room(&format!("user:{id}"))).collect()
+        let stores = identity.stores.iter().filter(|store| Some(*store) != identity.user_id.as_ref());
+        let stores = stores.map(|store| room(&format!("seller:{store}")));
+        identity.user_id.iter().map(|id| room(&format!("user:{id}"))).chain(stores).collect()
     }
 
     fn rooms_for_message(&self, name: &str, identity: &Identity, payload: &Value) -> Result<Vec<Room>, String> {
@@ -76,28 +84,58 @@ impl Inbox for Empty {
     }
 }
 
-/// Believes everything; a user whose id starts with "s" is a seller.
-struct Trusting;
+/// Believes everything, but what the test has said of a user; a user whose id starts with "s" is a seller.
+#[derive(Default)]
+struct Trusting {
+    said: Mutex<std::collections::HashMap<String, Result<Vec<String>, Refused>>>,
+    /// How often somebody was asked about.
+    asked: AtomicU64,
+    /// No answer is given while the test holds this.
+    answers: tokio::sync::Mutex<()>,
+}
+
+impl Trusting {
+    /// From now on the user has these stores, or is not signed in.
+    fn say(&self, user_id: &str, stores: Result<&[&str], Refused>) {
+        let stores = stores.map(|stores| stores.iter().map(|store| (*store).to_owned()).collect());
+        self.said.lock().expect("no panic under the lock").insert(user_id.to_owned(), stores);
+    }
+
+    async fn look_up(&self, user_id: &str) -> Result<Identity, Refused> {
+        let said = self.said.lock().expect("no panic under the lock").get(user_id).cloned();
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        drop(self.answers.lock().await);
+        let own = || user_id.starts_with('s').then(|| user_id.to_owned()).into_iter().collect();
+        let stores = said.unwrap_or_else(|| Ok(own()))?;
+        Ok(Identity { user_id: Some(user_id.to_owned()), stores, ..Identity::default() })
+    }
+}
 
 impl SignIn for Trusting {
     fn sign_in<'a>(&'a self, handshake: &'a Handshake) -> BoxFuture<'a, Result<SignedIn, Refused>> {
         async {
+            let seconds = handshake.auth["seconds"].as_f64();
+            let until = seconds.map(|seconds| Utc::now() + chrono::TimeDelta::milliseconds((seconds * 1000.0) as i64));
             let identity = match handshake.auth["userId"].as_str() {
                 Some("nobody") => return Err(Refused::Denied("there is no such user".to_owned())),
-                Some(id) => Identity {
-                    user_id: Some(id.to_owned()),
-                    stores: id.starts_with('s').then(|| id.to_owned()).into_iter().collect(),
-                    ..Identity::default()
-                },
+                Some(id) => self.look_up(id).await?,
                 None => Identity::default(),
             };
-            Ok(SignedIn { identity, ..SignedIn::default() })
+            let grounds = match until {
+                Some(_) => Grounds::Token { claimed: identity.clone() },
+                None => Grounds::Nothing,
+            };
+            Ok(SignedIn { identity, grounds, until })
         }
         .boxed()
     }
 
     fn confirm<'a>(&'a self, before: &'a SignedIn) -> BoxFuture<'a, Result<SignedIn, Refused>> {
-        async { Ok(before.clone()) }.boxed()
+        async {
+            let user_id = before.identity.user_id.as_deref().expect("only who is signed in is asked about");
+            Ok(SignedIn { identity: self.look_up(user_id).await?, ..before.clone() })
+        }
+        .boxed()
     }
 }
 
@@ -122,6 +160,7 @@ impl Replay for Past {
 
 struct Server {
     gateway: Gateway,
+    people: Arc<Trusting>,
     past: mpsc::UnboundedSender<Option<Vec<Event>>>,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
@@ -136,9 +175,10 @@ impl Server {
         let allowed_origins = config.allowed_origins.clone();
         let (past, told) = mpsc::unbounded_channel();
         let history = Arc::new(Past(told.into()));
+        let people = Arc::new(Trusting::default());
         let among = Neighbours {
             policy: Arc::new(Marketplace),
-            sign_in: Arc::new(Trusting),
+            sign_in: people.clone(),
             replay: history,
             inbox: Arc::new(Empty),
             metrics: metrics.clone(),
@@ -160,7 +200,11 @@ impl Server {
             let (gateway, stop) = (gateway.clone(), stop.clone());
             async move { http::serve(listener, &gateway, router, stop.cancelled_owned()).await }
         });
-        Self { gateway, past, metrics, readiness, url, stop, task }
+        tokio::spawn({
+            let (gateway, stop) = (gateway.clone(), stop.clone());
+            async move { gateway.keep_standing(stop).await }
+        });
+        Self { gateway, people, past, metrics, readiness, url, stop, task }
     }
 
     async fn default() -> Self {
@@ -191,7 +235,10 @@ impl Server {
     async fn wait_until_empty(&self) {
         let shared = &self.gateway.shared;
         self.wait_until("no trace is left", || {
-            shared.rooms.size() == (0, 0) && shared.connections.size() == (0, 0) && self.metrics.sockets.get() == 0
+            shared.rooms.size() == (0, 0)
+                && shared.connections.size() == (0, 0)
+                && shared.standing.size() == 0
+                && self.metrics.sockets.get() == 0
         })
         .await;
     }
