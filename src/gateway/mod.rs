@@ -56,6 +56,7 @@ pub use self::{
     arrivals::Arrival,
     config::{GatewayConfig, Origin},
     connection::{Connections, Listener, Peer},
+    dismissal::CLOSING_REASONS,
     inbox::{Inbox, ListRequest, page_mark},
     policy::Policy,
     presence::{Moment, Seen},

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Gateway, Refused, Shared,
-    dismissal::Farewell,
+    dismissal::{EXPIRED, Farewell, SIGNED_OUT},
     session::{Client, Session},
 };
 use crate::{
@@ -278,7 +278,7 @@ async fn confirm(shared: &Arc<Shared>, client: Client, doubt: Doubt) -> bool {
             false
         }
         Err(Refused::Denied(message)) => {
-            shared.dismiss(&client, &Farewell { reason: "signed_out", message });
+            shared.dismiss(&client, &Farewell { reason: SIGNED_OUT, message });
             false
         }
         Err(Refused::Unavailable(_)) if doubt.is_grave && doubt.since.elapsed() > BENEFIT_OF_DOUBT => {
@@ -295,7 +295,7 @@ async fn confirm(shared: &Arc<Shared>, client: Client, doubt: Doubt) -> bool {
 fn settle(shared: &Arc<Shared>, client: &Client, before: &Arc<SignedIn>, now: SignedIn) {
     if now.identity.user_id != client.session.user_id {
         let message = "you are not signed in any more; sign in and connect again".to_owned();
-        return shared.dismiss(client, &Farewell { reason: "signed_out", message });
+        return shared.dismiss(client, &Farewell { reason: SIGNED_OUT, message });
     }
     if has_ended(&now) {
         return dismiss_expired(shared, client);
@@ -313,7 +313,7 @@ fn has_ended(signed_in: &SignedIn) -> bool {
 
 fn dismiss_expired(shared: &Arc<Shared>, client: &Client) {
     let message = "your sign-in has expired; sign in and connect again, or renew it in time".to_owned();
-    shared.dismiss(client, &Farewell { reason: "expired", message });
+    shared.dismiss(client, &Farewell { reason: EXPIRED, message });
 }
 
 impl Shared {
