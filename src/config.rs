@@ -60,6 +60,9 @@ pub struct CaptureConfig {
     /// How long the change log keeps what has been swept. It takes at most one and a half times as long.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// How long a change on which a rule failed is kept.
+    #[serde(with = "humantime_serde")]
+    pub dead_letter_retention: Duration,
     /// Above so many doorbell rings a second the listener lets writers stop ringing, and sweeps on a timer.
     pub busy_rings_per_second: u32,
     /// The pause between two sweeps while it does.
@@ -78,6 +81,7 @@ impl Default for CaptureConfig {
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(24 * 60 * 60),
+            dead_letter_retention: Duration::from_secs(90 * 24 * 60 * 60),
             busy_rings_per_second: 300,
             busy_interval: Duration::from_millis(3),
             timer_interval: Duration::from_millis(20),

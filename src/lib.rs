@@ -13,7 +13,8 @@
 //! ```
 //!
 //! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
-//! what no event waits for is in `beside`. `contract` describes all this to frontends, and `cli` to people.
+//! what no event waits for is in `beside`. `dead_letter`
+//! keeps the changes that a rule failed on. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
 pub mod auth;
@@ -24,6 +25,7 @@ pub mod change;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod dead_letter;
 pub mod error;
 pub mod event;
 pub mod gateway;
@@ -41,3 +43,4 @@ pub mod room;
 pub mod serve;
 pub mod shape;
 pub mod wire;
+pub mod written;

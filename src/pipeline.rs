@@ -7,13 +7,13 @@ use std::{
 };
 
 use chrono::Utc;
-use serde_json::{json, value::RawValue};
 use sqlx::PgPool;
 
 use crate::{
     capture::{Sink, SinkError},
     catalog::{Catalog, Engine, Evaluated, Failure, Inactive},
-    change::{Change, Op, Page, Row, Tables},
+    change::{Op, Page, Tables},
+    dead_letter::{Again, DeadLetters, Grave},
     gateway::{Gateway, Policy},
     identity::Identity,
     inbox::Inbox,
@@ -32,18 +32,13 @@ const EVENTS_AT_A_STRETCH: usize = 32;
 /// Rules that fail are bound anew no more often than this.
 const REBIND_INTERVAL: Duration = Duration::from_secs(2);
 
-const DEAD_LETTER: &str = "
-insert into rowcast.dead_letter (change_id, rule, error, change) values ($1, $2, $3, $4)
-on conflict (change_id, rule) do update set error = excluded.error, at = now()";
-
 /// Takes pages from capture, and hands events to the gateway.
 pub struct Pipeline {
     engine: Engine,
     gateway: Gateway,
     metrics: Arc<Metrics>,
     inbox: Inbox,
-    /// For dead letters.
-    pool: PgPool,
+    letters: DeadLetters,
     /// What the page at hand has delivered already, if its notifications could not be written and it comes again.
     delivered: HashSet<String>,
     /// When the rules were last bound to the tables.
@@ -60,9 +55,7 @@ impl Sink for Pipeline {
             self.bind(&page.tables).await;
             evaluated = self.evaluate(&page).await?;
         }
-        for failure in &evaluated.failures {
-            self.bury(&page, failure).await?;
-        }
+        self.bury(&page, &evaluated, &evaluated.failures).await?;
         for (number, event) in evaluated.events.iter().filter(|event| !self.delivered.contains(&event.id)).enumerate() {
             if number % EVENTS_AT_A_STRETCH == 0 {
                 // The sockets' writers get a turn, so that a client that reads isn't taken for one that doesn't.
@@ -73,6 +66,7 @@ impl Sink for Pipeline {
             self.metrics.commit_to_emit_seconds.observe(latency.as_secs_f64());
         }
         self.notify(&page, &evaluated).await?;
+        self.settle_again(&evaluated).await?;
         if let Some(truncated) = page.changes.iter().find(|change| change.op == Op::Truncate) {
             tracing::info!(table = %truncated.table, "a table was truncated; clients are told to load anew");
             self.gateway.resync("a table was truncated");
@@ -100,9 +94,9 @@ impl Sink for Pipeline {
 impl Pipeline {
     /// No rule is live until capture has told of the tables.
     pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, pool: PgPool) -> Self {
-        let inbox = Inbox::new(pool.clone());
+        let (inbox, letters) = (Inbox::new(pool.clone()), DeadLetters::new(pool));
         let delivered = HashSet::new();
-        Self { engine, gateway, metrics, inbox, pool, delivered, bound_at: Instant::now(), inactive: None }
+        Self { engine, gateway, metrics, inbox, letters, delivered, bound_at: Instant::now(), inactive: None }
     }
 
     /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
@@ -120,11 +114,12 @@ impl Pipeline {
         for event in &evaluated.inbox {
             self.metrics.notifications.with_label_values(&[&event.kind]).inc();
         }
-        for refused in refused {
-            let (change_id, rule) = (refused.event.change_id, refused.event.rule.clone());
-            self.bury(page, &Failure { change_id, rule, error: refused.reason }).await?;
-        }
-        Ok(())
+        let refused = refused.into_iter().map(|refused| Failure {
+            change_id: refused.event.change_id,
+            rule: refused.event.rule.clone(),
+            error: refused.reason,
+        });
+        self.bury(page, evaluated, &refused.collect::<Vec<_>>()).await
     }
 
     /// The page is done with, and what it delivered won't come again. The page that failed may have been another one, so the
@@ -159,44 +154,43 @@ impl Pipeline {
         self.inactive = Some(inactive);
     }
 
-    /// Keeps a change that a rule failed on, with the reason; the other rules and changes go on.
-    async fn bury(&self, page: &Page, failure: &Failure) -> Result<(), SinkError> {
-        let Some(change) = page.changes.iter().find(|change| change.id == failure.change_id) else { return Ok(()) };
-        // The error may hold values of the row: they belong in the table, not in a log.
-        tracing::warn!(change = change.id, table = %change.table, rule = %failure.rule, "a rule failed on a change; see rowcast.dead_letter");
-        self.metrics.dead_letters.inc();
-        for letter in [letter(change), json!({ "id": change.id, "table": change.table.to_string() })] {
-            let written = sqlx::query(DEAD_LETTER)
-                .bind(change.id)
-                .bind(&*failure.rule)
-                .bind(&failure.error)
-                .bind(sqlx::types::Json(letter))
-                .execute(&self.pool);
-            match pool::in_time(written).await {
-                Ok(_) => return Ok(()),
-                // Such as text that jsonb can't hold; then its id has to do.
-                Err(error) if error.as_database_error().is_some() => {
-                    tracing::error!(change = change.id, rule = %failure.rule, %error, "a dead letter was refused");
-                }
-                Err(error) => return Err(SinkError(format!("rowcast.dead_letter can't be written: {error}"))),
-            }
+    /// Keeps changes that rules failed on, with the reasons; the other rules and changes go on.
+    async fn bury(&self, page: &Page, evaluated: &Evaluated, failures: &[Failure]) -> Result<(), SinkError> {
+        if failures.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut graves = Vec::with_capacity(failures.len());
+        for Failure { change_id, rule, error } in failures {
+            let swept = page.changes.iter().find(|change| change.id == *change_id);
+            let again = evaluated.again.iter().filter_map(|again| again.change.as_ref().ok());
+            let Some(change) = swept.or_else(|| again.into_iter().find(|change| change.id == *change_id)) else {
+                continue;
+            };
+            // The error may hold values of the row: they belong in the table, not in a log.
+            tracing::warn!(change = change_id, table = %change.table, %rule, "a rule failed on a change; see rowcast dead-letter list");
+            graves.push(Grave { change, rule, error });
+        }
+        self.metrics.dead_letters.inc_by(graves.len() as u64);
+        let unwritten = |error| SinkError(format!("rowcast.dead_letter can't be written: {error}"));
+        self.letters.bury(&graves).await.map_err(unwritten)
     }
-}
 
-/// A change as the dead letter keeps it.
-fn letter(change: &Change) -> serde_json::Value {
-    let side = |row: &Option<Row>| -> serde_json::Value {
-        let parse = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
-        row.as_ref().map_or(serde_json::Value::Null, |row| {
-            row.columns().map(|(name, value)| (name.to_owned(), parse(value))).collect::<serde_json::Map<_, _>>().into()
-        })
-    };
-    json!({
-        "id": change.id, "xid": change.xid.to_string(), "at": change.at, "table": change.table.to_string(),
-        "op": change.op.as_sql(), "old": side(&change.old), "new": side(&change.new), "actor": change.actor,
-    })
+    /// Dead letters that were tried again and did no harm this time are gone; the others have been buried anew.
+    async fn settle_again(&self, evaluated: &Evaluated) -> Result<(), SinkError> {
+        let failed = |again: &&Again| {
+            evaluated.failures.iter().any(|it| it.change_id == again.change_id && it.rule == again.rule)
+        };
+        let told: Vec<i64> = evaluated.again.iter().filter(|it| !failed(it)).map(|it| it.letter).collect();
+        let unreadable = evaluated.again.iter().filter_map(|again| Some((again.letter, again.change.as_ref().err()?)));
+        let unwritten = |error| SinkError(format!("rowcast.dead_letter can't be written: {error}"));
+        for (letter, reason) in unreadable {
+            self.letters.refuse(letter, reason).await.map_err(unwritten)?;
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.letters.told(&told).await.map_err(unwritten)
+    }
 }
 
 /// The catalog decides who may be in which room.

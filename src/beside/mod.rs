@@ -51,6 +51,7 @@ pub fn run(
         pool: pool.clone(),
         inbox: config.inbox.clone(),
         log_retention: config.capture.retention,
+        dead_letter_retention: config.capture.dead_letter_retention,
         lasting_schedules,
     };
     let announcements = Announcements { catalog: catalog.clone(), pool: pool.clone(), gateway: gateway.clone() };

@@ -1,4 +1,4 @@
-//! Keeps the tables of the inbox, the schedules and the waiting lists within bounds. The change log keeps its own.
+//! Keeps the tables of the inbox, the schedules, the waiting lists and the dead letter within bounds. The change log keeps its own.
 
 use std::time::Duration;
 
@@ -34,12 +34,17 @@ const WAITING: &str = "
 delete from rowcast.waiting where (list, id, user_id) in (
   select list, id, user_id from rowcast.waiting where at < now() - make_interval(secs => $1) order by at limit 5000)";
 
+const DEAD_LETTERS: &str = "
+delete from rowcast.dead_letter where id in (
+  select id from rowcast.dead_letter where at < now() - make_interval(secs => $1) order by at limit 5000)";
+
 /// What to delete, and after how long.
 pub struct Upkeep {
     pub pool: PgPool,
     pub inbox: InboxConfig,
     /// Of the change log: for as long, and a margin, a change may be processed again.
     pub log_retention: Duration,
+    pub dead_letter_retention: Duration,
     /// The schedules whose rows never go.
     pub lasting_schedules: Vec<String>,
 }
@@ -76,6 +81,7 @@ impl Upkeep {
             (NOTIFIED, processed),
             (TOLD, processed),
             (WAITING, self.inbox.waiting),
+            (DEAD_LETTERS, self.dead_letter_retention),
         ];
         for (statement, age) in limits {
             let batch = || pool::in_time(sqlx::query(statement).bind(age.as_secs_f64()).execute(&self.pool));

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     change::{Change, Op, Page, Tables},
+    dead_letter::{self, Again},
     event::{Audience, Data, Event},
     position::Position,
     room::Room,
@@ -46,6 +47,8 @@ pub struct Evaluated {
     /// What is to be written into inboxes: the kind of the notification, its recipients' rooms, and its data.
     pub inbox: Vec<Event>,
     pub failures: Vec<Failure>,
+    /// The dead letters that were tried again.
+    pub again: Vec<Again>,
 }
 
 /// A rule that failed on one change; the others went on.
@@ -93,7 +96,12 @@ impl Engine {
     /// The events of a page. After [`Unavailable`] the same page can be tried again.
     pub async fn evaluate(&mut self, page: &Page) -> Result<Evaluated, Unavailable> {
         let mut evaluated = Evaluated::default();
-        let matches = self.matches(page, &mut evaluated.failures);
+        let again: Vec<Again> =
+            page.changes.iter().filter_map(|change| dead_letter::again(change, &page.tables)).collect();
+        let mut matches = self.matches(page, &mut evaluated.failures);
+        for again in &again {
+            self.match_again(again, &mut matches, &mut evaluated.failures);
+        }
         let finds = self.look_up(page, &matches).await?;
         for found in matches {
             let made = match self.catalog.rules[found.live.rule].inbox {
@@ -105,6 +113,7 @@ impl Engine {
                 Err(error) => evaluated.failures.push(self.failure(&found, error)),
             }
         }
+        evaluated.again = again;
         Ok(evaluated)
     }
 
@@ -117,23 +126,50 @@ impl Engine {
         let mut matches = Vec::new();
         for change in &page.changes {
             let Some(rules) = self.live.get(&change.table).and_then(|by_op| by_op.get(&change.op)) else { continue };
-            let scope = Scope::new(change);
-            let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
-            for live in rules {
-                let rule = &self.catalog.rules[live.rule];
-                if rule.inbox && !self.writes_inbox || !touches(rule, change) {
-                    continue;
-                }
-                match keys(rule, live, &surroundings) {
-                    Ok(None) => {}
-                    Ok(Some(keys)) => matches.push(Match { change, live: live.clone(), keys }),
-                    Err(error) => {
-                        failures.push(Failure { change_id: change.id, rule: rule.name.clone(), error });
-                    }
+            self.match_rules(change, rules, &mut matches, failures);
+        }
+        matches
+    }
+
+    fn match_rules<'p, 'r>(
+        &self,
+        change: &'p Change,
+        rules: impl IntoIterator<Item = &'r Arc<Live>>,
+        matches: &mut Vec<Match<'p>>,
+        failures: &mut Vec<Failure>,
+    ) {
+        let scope = Scope::new(change);
+        let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
+        for live in rules {
+            let rule = &self.catalog.rules[live.rule];
+            if rule.inbox && !self.writes_inbox || !touches(rule, change) {
+                continue;
+            }
+            match keys(rule, live, &surroundings) {
+                Ok(None) => {}
+                Ok(Some(keys)) => matches.push(Match { change, live: live.clone(), keys }),
+                Err(error) => {
+                    failures.push(Failure { change_id: change.id, rule: rule.name.clone(), error });
                 }
             }
         }
-        matches
+    }
+
+    /// The one rule that failed on a change before.
+    fn match_again<'p>(&self, again: &'p Again, matches: &mut Vec<Match<'p>>, failures: &mut Vec<Failure>) {
+        let mut fail = |change_id, error: &str| {
+            failures.push(Failure { change_id, rule: again.rule.clone(), error: error.to_owned() });
+        };
+        let change = match &again.change {
+            Ok(change) => change,
+            Err(error) => return fail(again.change_id, error),
+        };
+        let rules = self.live.get(&change.table).and_then(|by_op| by_op.get(&change.op));
+        let named = |live: &&Arc<Live>| self.catalog.rules[live.rule].name == again.rule;
+        match rules.into_iter().flatten().find(named) {
+            Some(live) => self.match_rules(change, [live], matches, failures),
+            None => fail(change.id, "the catalog has no live rule of this name for such a change any more"),
+        }
     }
 
     pub(super) async fn look_up(&mut self, page: &Page, matches: &[Match<'_>]) -> Result<Finds, Unavailable> {

@@ -13,6 +13,7 @@ mod asyncapi;
 mod catalog;
 mod check;
 mod confirm;
+mod dead_letter;
 mod migrate;
 mod names;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     AsyncApi(asyncapi::AsyncApi),
     Announce(announce::Announce),
     Catalog(catalog::CatalogCommand),
+    #[command(name = "dead-letter")]
+    DeadLetter(dead_letter::DeadLetter),
 }
 
 /// What is said where a database is needed and none is named.
@@ -75,6 +78,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Watch(watch) => block_on(watch.run(url()?)),
         Command::Announce(announce) => block_on(announce.run(url()?)),
         Command::Unwatch(unwatch) => block_on(unwatch.run(url()?)),
+        Command::DeadLetter(dead_letter) => block_on(dead_letter.run(url()?)),
         Command::Check(check) => block_on(check.run(url()?)),
         Command::Types(types) => block_on(types.run(url()?)),
         Command::AsyncApi(asyncapi) => block_on(asyncapi.run(url()?)),

@@ -9,6 +9,7 @@ mod capture_safety;
 mod cli;
 mod contract;
 mod custom_rules;
+mod dead_letters;
 mod events;
 mod locks;
 mod migrations;

@@ -3,7 +3,6 @@
 mod init;
 mod show;
 mod test;
-mod written;
 
 use clap::{Args, Subcommand};
 

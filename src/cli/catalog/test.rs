@@ -10,7 +10,6 @@ use std::{
 use clap::Args;
 use serde_json::{json, value::RawValue};
 
-use super::written;
 use crate::{
     capture::{CaptureError, Look},
     catalog::{
@@ -23,6 +22,7 @@ use crate::{
     event::{Data, EnvelopeStyle},
     migrate, pool,
     position::Position,
+    written,
 };
 
 /// Try the catalog on a change: which rules fire, for whom, with which data, and why the others don't

@@ -1,9 +1,9 @@
-//! A change as a person writes it, in JSON.
+//! A change in JSON: as a person writes it, and as the dead letter keeps it.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     change::{Change, Kind, Op, Row, TableName, Tables},
@@ -14,6 +14,20 @@ const EXAMPLE: &str =
     r#"{"table": "tickets", "op": "update", "old": {"id": 1, "status": "open"}, "new": {"id": 1, "status": "solved"}}"#;
 /// `id` and `xid` are there since rowcast.dead_letter keeps them.
 const KEYS: [&str; 8] = ["table", "op", "old", "new", "at", "actor", "id", "xid"];
+
+/// A change as the dead letter keeps it; [`read`] understands it.
+pub fn write(change: &Change) -> Value {
+    let side = |row: &Option<Row>| -> Value {
+        let parse = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
+        row.as_ref().map_or(Value::Null, |row| {
+            row.columns().map(|(name, value)| (name.to_owned(), parse(value))).collect::<serde_json::Map<_, _>>().into()
+        })
+    };
+    json!({
+        "id": change.id, "xid": change.xid.to_string(), "at": change.at, "table": change.table.to_string(),
+        "op": change.op.as_sql(), "old": side(&change.old), "new": side(&change.new), "actor": change.actor,
+    })
+}
 
 /// Reads a change; its values are put into the form that capture gives them, as far as the columns' kinds are known.
 ///
