@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{capture::CaptureOptions, error::Error, gateway::GatewayConfig};
+use crate::{capture::CaptureOptions, error::Error, gateway::GatewayConfig, journal::JournalConfig};
 
 /// Everything that `rowcast serve` can be told; `rowcast.example.toml` shows each key with its default.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +25,7 @@ pub struct Config {
     pub lookups: LookupConfig,
     pub inbox: InboxConfig,
     pub gateway: GatewayConfig,
+    pub journal: JournalConfig,
 }
 
 impl Default for Config {
@@ -37,6 +38,7 @@ impl Default for Config {
             lookups: LookupConfig::default(),
             inbox: InboxConfig::default(),
             gateway: GatewayConfig::default(),
+            journal: JournalConfig::default(),
         }
     }
 }

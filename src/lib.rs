@@ -14,7 +14,7 @@
 //!
 //! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
 //! what no event waits for is in `beside`. `dead_letter`
-//! keeps the changes that a rule failed on. `contract` describes all this to frontends, and `cli` to people.
+//! keeps the changes that a rule failed on, and `journal` what is asked about afterwards. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
 pub mod auth;
@@ -32,6 +32,7 @@ pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod inbox;
+pub mod journal;
 pub mod metrics;
 pub mod migrate;
 pub mod pipeline;

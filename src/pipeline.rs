@@ -17,6 +17,7 @@ use crate::{
     gateway::{Gateway, Policy},
     identity::Identity,
     inbox::Inbox,
+    journal::Journal,
     metrics::Metrics,
     pool,
     position::Position,
@@ -37,6 +38,7 @@ pub struct Pipeline {
     engine: Engine,
     gateway: Gateway,
     metrics: Arc<Metrics>,
+    journal: Arc<Journal>,
     inbox: Inbox,
     letters: DeadLetters,
     /// What the page at hand has delivered already, if its notifications could not be written and it comes again.
@@ -49,6 +51,7 @@ pub struct Pipeline {
 
 impl Sink for Pipeline {
     async fn page(&mut self, page: Page) -> Result<(), SinkError> {
+        page.changes.iter().for_each(|change| self.journal.swept(change));
         let mut evaluated = self.evaluate(&page).await?;
         if !evaluated.failures.is_empty() && self.bound_at.elapsed() > REBIND_INTERVAL {
             // The table of a lookup may have gone: bound anew, the rules do without it.
@@ -93,10 +96,10 @@ impl Sink for Pipeline {
 
 impl Pipeline {
     /// No rule is live until capture has told of the tables.
-    pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, pool: PgPool) -> Self {
+    pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, journal: Arc<Journal>, pool: PgPool) -> Self {
         let (inbox, letters) = (Inbox::new(pool.clone()), DeadLetters::new(pool));
         let delivered = HashSet::new();
-        Self { engine, gateway, metrics, inbox, letters, delivered, bound_at: Instant::now(), inactive: None }
+        Self { engine, gateway, metrics, journal, inbox, letters, delivered, bound_at: Instant::now(), inactive: None }
     }
 
     /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
@@ -168,6 +171,7 @@ impl Pipeline {
             };
             // The error may hold values of the row: they belong in the table, not in a log.
             tracing::warn!(change = change_id, table = %change.table, %rule, "a rule failed on a change; see rowcast dead-letter list");
+            self.journal.failed(*change_id, rule);
             graves.push(Grave { change, rule, error });
         }
         self.metrics.dead_letters.inc_by(graves.len() as u64);

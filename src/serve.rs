@@ -15,6 +15,7 @@ use crate::{
     gateway::{Gateway, Neighbours},
     http::{self, Http},
     inbox::Inbox,
+    journal::Journal,
     metrics::Metrics,
     migrate,
     pipeline::Pipeline,
@@ -80,12 +81,20 @@ pub async fn run(
     migrate::require_current(&pool).await?;
 
     let metrics = Arc::new(Metrics::new());
+    let journal = Arc::new(Journal::new(config.journal.clone()));
     let catalog = Arc::new(catalog);
     let sign_in = Arc::new(Insecure::new(People::new(aside.clone())));
     tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
     let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), aside.clone()));
     let inbox = Arc::new(Inbox::new(aside.clone()));
-    let among = Neighbours { policy: catalog.clone(), sign_in, replay: replays, inbox, metrics: metrics.clone() };
+    let among = Neighbours {
+        policy: catalog.clone(),
+        sign_in,
+        replay: replays,
+        inbox,
+        metrics: metrics.clone(),
+        journal: journal.clone(),
+    };
     let (gateway, socket_io) = Gateway::new(config.gateway.clone(), among);
     let (readiness, readiness_seen) = watch::channel(Readiness::not_ready("starting"));
     let router = http::router(Http {
@@ -106,7 +115,13 @@ pub async fn run(
     };
     let beside = beside::run(&config, &catalog, &scheduled, &gateway, &metrics, &stop);
     let mut beside = tokio::spawn(beside);
-    let pipeline = Pipeline::new(Engine::new(catalog, pool.clone()), gateway.clone(), metrics.clone(), pool.clone());
+    let pipeline = Pipeline::new(
+        Engine::new(catalog, pool.clone()),
+        gateway.clone(),
+        metrics.clone(),
+        journal.clone(),
+        pool.clone(),
+    );
     let capture =
         Capture { database: url.for_capture()?, options: config.capture.options(), sink: pipeline, readiness, metrics };
     let mut capture = tokio::spawn(capture.run(stop.clone()));

@@ -12,7 +12,7 @@ use super::{
     resume::{RESYNC, Resync},
     session::Client,
 };
-use crate::{event::Event, position::Position};
+use crate::{event::Event, journal::What, position::Position};
 
 impl Gateway {
     /// Puts the event into the send buffer of every client that may hear it, once each, with the data of the first
@@ -25,6 +25,7 @@ impl Gateway {
     pub fn resync(&self, reason: &str) {
         for client in self.shared.rooms.everyone() {
             if !client.session.hold.reload(reason) {
+                self.shared.note(&client.session, What::resync(reason));
                 self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[] });
             }
         }
@@ -40,6 +41,7 @@ impl Shared {
     pub(super) fn deliver_to(&self, event: &Event, hears: impl Fn(&Client) -> bool) {
         self.metrics.events.with_label_values(&[&event.kind]).inc();
         let hearers = self.hearers(event);
+        let (mut reached, mut over_buffer) = (Vec::new(), Vec::new());
         for (audience, clients) in event.audiences.iter().zip(hearers) {
             if clients.is_empty() {
                 continue;
@@ -55,9 +57,13 @@ impl Shared {
                 };
                 if client.session.hold.keep(held) || self.send(&client, &event.kind, &*envelope) {
                     self.metrics.deliveries.inc();
+                    reached.push(client.session.member.id());
+                } else {
+                    over_buffer.push(client.session.member.id());
                 }
             }
         }
+        self.journal.sent(event, reached, over_buffer);
     }
 
     /// For each audience its clients.

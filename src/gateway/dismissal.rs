@@ -34,7 +34,7 @@ impl Shared {
     /// Tells a client why, and disconnects it; nothing is sent to it any more. JavaScript clients do not come back by
     /// themselves after this, so it is for what will not be better the next moment.
     pub(super) fn dismiss(self: &Arc<Self>, client: &Client, farewell: &Farewell) {
-        if !self.close(&client.session) {
+        if !self.close(&client.session, Some(farewell.reason)) {
             return;
         }
         self.metrics.sockets_cut.with_label_values(&[farewell.reason]).inc();

@@ -23,6 +23,7 @@ use super::{
     typing::TYPING,
 };
 use crate::{
+    journal::What,
     position::Position,
     room::{MAX_LENGTH, Room},
 };
@@ -251,6 +252,7 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     // Held until the rooms are entered: see `Shared::change_over`.
     let signed_in = session.sign_in_lock().read().expect("no panic under the lock");
     if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&signed_in.identity, room)) {
+        shared.note(session, What::Refused { room: denied.to_string() });
         return Err(format!("there is no room {:?} that you may join", denied.as_str()));
     }
     if rooms.is_empty() {
@@ -258,6 +260,7 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     }
     let mut missed = false;
     let begin = || {
+        shared.note(session, What::joined(&rooms, since));
         if let Some(since) = since {
             missed = session.hold.begin(Missed { rooms: rooms.clone(), since });
         }
@@ -270,6 +273,7 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
 
 fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {
     shared.rooms.leave(&session.member, &rooms);
+    shared.note(session, What::left(&rooms));
     shared.note_arrivals(session, &rooms);
     shared.stopped_typing(session, &rooms);
     Ok(done(shared, rooms))

@@ -71,7 +71,7 @@ use self::{
     session::Client,
     typing::Typing,
 };
-use crate::{event::EnvelopeStyle, metrics::Metrics, position::Position};
+use crate::{event::EnvelopeStyle, journal::Journal, metrics::Metrics, position::Position};
 
 /// A message above the limit is answered with an error; one above this many times the limit ends the connection,
 /// before it is in memory.
@@ -94,6 +94,7 @@ struct Shared {
     replay: Arc<dyn Replay>,
     inbox: Arc<dyn Inbox>,
     metrics: Arc<Metrics>,
+    journal: Arc<Journal>,
     rooms: Rooms<Client>,
     standing: Standing,
     confirm_interval: Duration,
@@ -115,12 +116,13 @@ pub struct Neighbours {
     pub replay: Arc<dyn Replay>,
     pub inbox: Arc<dyn Inbox>,
     pub metrics: Arc<Metrics>,
+    pub journal: Arc<Journal>,
 }
 
 impl Gateway {
     /// The handle, and the layer that answers the path `/socket.io`.
     pub fn new(config: GatewayConfig, among: Neighbours) -> (Self, SocketIoLayer) {
-        let Neighbours { policy, sign_in, replay, inbox, metrics } = among;
+        let Neighbours { policy, sign_in, replay, inbox, metrics, journal } = among;
         let max_message_bytes = config.max_message_bytes.get();
         let transport_limit = max_message_bytes.saturating_mul(TRANSPORT_LIMIT_FACTOR);
         let (layer, io) = SocketIo::builder()
@@ -142,6 +144,7 @@ impl Gateway {
             replay,
             inbox,
             metrics,
+            journal,
             rooms: Rooms::default(),
             standing: Standing::default(),
             confirm_interval: config.confirm_interval,

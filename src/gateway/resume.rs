@@ -13,7 +13,7 @@ use super::{
     hold::{Missed, Next},
     session::{Client, Session},
 };
-use crate::{event::Event, position::Position, room::Room};
+use crate::{event::Event, journal::What, position::Position, room::Room};
 
 /// The event that tells a client to load anew what it shows.
 pub(super) const RESYNC: &str = "rowcast:resync";
@@ -76,7 +76,10 @@ async fn tell_all(shared: &Shared, client: &Client) -> Result<(), Gone> {
     loop {
         match client.session.hold.next() {
             Next::Replay(missed) => resume(shared, client, missed).await?,
-            Next::Reload(reason) => send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &[] }).await?,
+            Next::Reload(reason) => {
+                shared.note(&client.session, What::resync(&reason));
+                send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &[] }).await?;
+            }
             Next::Event(held) => send(shared, client, &held.kind, &*held.envelope).await?,
             Next::Done => return Ok(()),
         }
@@ -85,11 +88,15 @@ async fn tell_all(shared: &Shared, client: &Client) -> Result<(), Gone> {
 
 async fn resume(shared: &Shared, client: &Client, missed: Missed) -> Result<(), Gone> {
     let reason = match tokio::time::timeout(REPLAY_TIMEOUT, replay(shared, client, &missed)).await {
-        Ok(Ok(Ok(resumed))) => return send(shared, client, RESUMED, &resumed).await,
+        Ok(Ok(Ok(resumed))) => {
+            shared.note(&client.session, What::resumed(resumed.rooms, resumed.replayed));
+            return send(shared, client, RESUMED, &resumed).await;
+        }
         Ok(Ok(Err(reason))) => reason,
         Ok(Err(gone)) => return Err(gone),
         Err(_) => format!("what was missed could not be told within {} s", REPLAY_TIMEOUT.as_secs()),
     };
+    shared.note(&client.session, What::resync(&reason));
     send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &missed.rooms }).await
 }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     identity::{Concern, Grounds, Identity, SignedIn},
+    journal::What,
     position::Position,
     room::Room,
 };
@@ -356,6 +357,12 @@ impl Shared {
             return true;
         }
         tracing::debug!(socket = %session.sid, left = left.len(), joined = joined.len(), "a client's rooms have changed");
+        if !left.is_empty() {
+            self.note(session, What::left(&left));
+        }
+        if !joined.is_empty() {
+            self.note(session, What::joined(&joined, None));
+        }
         self.note_arrivals(session, &left);
         self.stopped_typing(session, &left);
         self.send(client, ROOMS, &Moved { joined: &joined, left: &left, position: self.position() });

@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     identity::SignedIn,
+    journal::What,
     position::{Position, PositionError},
     room::Room,
 };
@@ -172,6 +173,8 @@ fn open(shared: &Shared, client: &Client) -> bool {
     let opened = shared.rooms.open(&session.member, client.clone(), session.own_rooms.iter().cloned(), || {
         // Before anybody can close it, and so be told that the user has left.
         shared.came_online(client);
+        let since = session.since.as_ref().and_then(|since| since.clone().ok());
+        shared.note(session, What::connected(&session.own_rooms, since));
         let (id, signed_in) = (session.member.id(), session.signed_in());
         shared.standing.add(id, client.clone(), &signed_in, session.doubts, shared.confirm_interval);
         if let (Some(Ok(since)), false) = (&session.since, session.own_rooms.is_empty()) {
@@ -182,6 +185,7 @@ fn open(shared: &Shared, client: &Client) -> bool {
         shared.metrics.sockets.inc();
         if let Some(Err(error)) = &session.since {
             let reason = format!("auth.since: {error}");
+            shared.note(session, What::resync(&reason));
             shared.send(client, RESYNC, &Resync { reason: &reason, rooms: &session.own_rooms });
         }
     }
@@ -189,16 +193,22 @@ fn open(shared: &Shared, client: &Client) -> bool {
 }
 
 fn end(shared: &Shared, session: &Session) {
-    shared.close(session);
+    shared.close(session, None);
     session.ended.store(true, Ordering::SeqCst);
     shared.connections.forget(session.sid);
 }
 
 impl Shared {
+    /// Into the journal.
+    pub(super) fn note(&self, session: &Session, what: What) {
+        self.journal.happened(session.member.id(), session.user_id.as_deref(), what);
+    }
+
     /// Nothing is sent to the client any more. False if that was so before.
-    pub(super) fn close(&self, session: &Session) -> bool {
+    pub(super) fn close(&self, session: &Session, reason: Option<&str>) -> bool {
         session.gone.cancel();
         let Some(rooms) = self.rooms.close(&session.member) else { return false };
+        self.note(session, What::Gone { reason: reason.map(str::to_owned) });
         self.metrics.sockets.dec();
         self.standing.remove(session.member.id());
         self.note_arrivals(session, &rooms);
@@ -211,7 +221,7 @@ impl Shared {
 
     /// Ends a client's connection without a word, so that it reconnects by itself.
     pub(super) fn cut(&self, session: &Session, reason: &str) {
-        if !self.close(session) {
+        if !self.close(session, Some(reason)) {
             return;
         }
         self.metrics.sockets_cut.with_label_values(&[reason]).inc();

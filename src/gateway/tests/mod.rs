@@ -182,6 +182,7 @@ impl Server {
             replay: history,
             inbox: Arc::new(Empty),
             metrics: metrics.clone(),
+            journal: Arc::new(Journal::new(crate::journal::JournalConfig::default())),
         };
         let (gateway, socket_io) = Gateway::new(config, among);
         let (readiness, readiness_receiver) = watch::channel(Readiness::not_ready("starting"));
