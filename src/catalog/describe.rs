@@ -98,6 +98,8 @@ pub struct RoomView<'c> {
     pub pattern: &'c str,
     /// Whether anybody may join: there is a policy, and it is not plainly false.
     pub open: bool,
+    /// Whether visitors may join, for some parameter at least.
+    pub public: bool,
     /// Whether the server joins such rooms for clients.
     pub own: bool,
     /// `product` of `join:product`, and the payload's key.
@@ -136,6 +138,7 @@ impl Catalog {
                 .join
                 .as_ref()
                 .is_some_and(|join| !matches!(join.form(), Form::Constant(constant) if constant.get() == "false")),
+            public: kind.public,
             own: kind.own.is_some(),
             message: kind.message.as_ref().map(|message| (message.name.as_str(), message.key.as_deref())),
         })
@@ -150,7 +153,7 @@ impl Catalog {
         let audiences = rule.to.iter().map(|audience| AudienceView {
             when: audience.when.as_ref().map(term),
             each: audience.each,
-            rooms: audience.rooms.iter().filter_map(|room| self.rooms.kind_of_template(room.text())).collect(),
+            rooms: audience.rooms.iter().filter_map(|room| self.rooms.kind_of_template(room.text())).map(|kind| kind.pattern.as_str()).collect(),
             names: audience.rooms.iter().map(|room| room.expressions().map(term).collect()).collect(),
             data: audience
                 .data

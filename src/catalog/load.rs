@@ -75,6 +75,8 @@ pub(super) struct RuleDeclaration {
     pub data: Pairs,
     /// Of keys of the data, the types in TypeScript's notation.
     pub types: Pairs,
+    /// Columns that the rule's conditions may tell public rooms of, though no data show them.
+    pub reveals: Vec<At<String>>,
     pub to: Vec<AudienceDeclaration>,
 }
 
@@ -336,7 +338,7 @@ impl<'a> Reader<'a> {
             section,
             &[
                 "event", "inbox", "name", "about", "table", "on", "changed", "let", "when", "lookups", "per",
-                "subject", "actor", "data", "types", "to",
+                "subject", "actor", "data", "types", "reveals", "to",
             ],
         );
         let makes = self.makes(section);
@@ -366,6 +368,7 @@ impl<'a> Reader<'a> {
             actor: self.text(section, "actor"),
             data: self.pairs(section, "data").unwrap_or_default(),
             types: self.pairs(section, "types").unwrap_or_default(),
+            reveals: self.texts(section, "reveals").unwrap_or_default(),
             to,
             name: name.map(|name| name.value).or_else(|| {
                 Some(match makes.as_ref()? {

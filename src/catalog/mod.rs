@@ -4,7 +4,7 @@
 //! ```text
 //! files -> load -> declarations          load, fault
 //!            |
-//! compile: rules, rooms, lookups         rule, rooms, template, changes, expression, functions, value
+//! compile: rules, rooms, lookups         rule, rooms, visitors, template, changes, expression, functions, value
 //!            |
 //! bind: which rules are live             bind, lookups
 //!            |
@@ -29,6 +29,7 @@ mod lookups;
 mod outline;
 mod own_tables;
 mod query;
+mod reveal;
 mod rooms;
 mod rule;
 mod schedule;
@@ -36,6 +37,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod value;
+mod visitors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,6 +63,7 @@ pub use self::{
     outline::{AudienceOutline, Outline, RuleOutline},
     own_tables::{ONLINE, ROOM},
     query::{QueryError, Runnable},
+    reveal::Revealed,
     rooms::MessageError,
     rule::Rule,
     schedule::{Schedule, WaitingList},
@@ -156,7 +159,8 @@ impl Catalog {
             load::read(source, &mut declared, &mut faults);
         }
         let settings = effective_settings(declared.settings, settings, &mut faults);
-        let rooms = Rooms::compile(declared.rooms, &settings, &mut faults);
+        let context = context(&settings);
+        let rooms = Rooms::compile(declared.rooms, &settings, &context, &mut faults);
         let mut lookups: Vec<Lookup> = Vec::new();
         for declaration in declared.lookups {
             if lookups.iter().any(|lookup| lookup.name == declaration.name) {
@@ -203,7 +207,7 @@ impl Catalog {
                 waiting,
                 announced_to,
                 rooms,
-                context: context(&settings),
+                context,
                 settings,
             }),
         }

@@ -141,7 +141,7 @@ async fn a_product_that_leaves_the_public_says_so_and_no_more() {
     let new = r#""status":"draft","name":"Working title""#;
     let (lines, events) = heard("products", Some(""), Some(new)).await;
     assert_eq!(lines, ["product:updated seller:s user:s | product:p storefront:s"]);
-    assert_eq!(data(&events, "product:updated")[1].1, r#"productId="p" sellerId="s" changes={"status":"draft"}"#);
+    assert_eq!(data(&events, "product:updated")[1].1, r#"productId="p" sellerId="s" changes={"status":"hidden"}"#);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 use super::*;
 
-const ROOMS: &str = "[[room]]\nroom = \"user:{id}\"\njoin = \"true\"\n";
+const ROOMS: &str = "[[room]]\nroom = \"user:{id}\"\njoin = \"id == auth.user_id\"\n";
 
 fn with_rooms(rules: &str) -> Catalog {
     catalog(&format!("{ROOMS}{rules}")).unwrap_or_else(|faults| panic!("{faults}"))

@@ -29,7 +29,7 @@ fn a_fault_names_file_line_rule_and_reason() {
         (
             "wehn = \"true\"\n",
             "test.toml:18: rule \"a:b\": unknown key \"wehn\"; the keys are \"event\", \"inbox\", \"name\", \"about\", \"table\", \
-             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"per\", \"subject\", \"actor\", \"data\", \"types\", \"to\"",
+             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"per\", \"subject\", \"actor\", \"data\", \"types\", \"reveals\", \"to\"",
         ),
         (
             "data = { id = \"row.id\" }\ntypes = { id = \"text\" }\n",
@@ -246,5 +246,60 @@ fn a_schedule_has_a_name_of_its_own_an_interval_and_a_kind_of_room() {
             "test.toml:7: schedule \"b\": `every` is \"soon\", expected a duration such as \"2s\"",
             "test.toml:12: schedule \"c\": \"shop:{id}\" is no kind of room with a parameter, such as \"product:{id}\"",
         ],
+    );
+}
+
+/// A rule with an audience of a room that everybody who is signed in may join, or of one that lets visitors in.
+fn audience(room: &str, audience: &str) -> String {
+    format!(
+        "[[room]]\nroom = \"member:{{id}}\"\njoin = \"auth.user_id != null\"\n\
+         [[room]]\nroom = \"page:{{id}}\"\njoin = \"true\"\n\
+         [[rule]]\nevent = \"a:b\"\ntable = \"t\"\non = [\"update\"]\n\
+         [[rule.to]]\nrooms = [\"{room}:{{row.id}}\"]\n{audience}\n"
+    )
+}
+
+#[test]
+fn a_wildcard_is_refused_for_public_rooms_and_for_no_others() {
+    let told = "test.toml:13: rule \"a:b\": \"page:{id}\" lets visitors in, and these `changes` hand on every column, also \
+                one that is added later: list the columns, changes = [\"…\"]";
+    for wildcard in
+        ["changes = \"all\"", "changes = { except = [\"cost\"] }", "changes = { a = [\"b\"], c = \"others\" }"]
+    {
+        assert_faults(&audience("page", wildcard), &[told]);
+        assert_faults(&audience("member", wildcard), &[]);
+    }
+    assert_faults(&audience("page", "changes = [\"price\"]"), &[]);
+    assert_faults(&audience("page", "changes = { a = [\"price\"], except = [\"cost\"] }"), &[]);
+}
+
+#[test]
+fn the_names_of_whatever_changed_are_refused_for_public_rooms() {
+    let told = "test.toml:11: rule \"a:b\": \"page:{id}\" lets visitors in, and \"what\" names every column that changed: \
+                ask for those that they may know of, 'price' in changed";
+    for names in ["data = { what = \"changed\" }", "data = { what = \"size(changed)\" }"] {
+        assert_faults(&audience("page", names), &[told]);
+        assert_faults(&audience("member", names), &[]);
+    }
+    assert_faults(&audience("page", "data = { dearer = \"'price' in changed\" }"), &[]);
+}
+
+#[test]
+fn a_whole_row_is_handed_on_to_nobody() {
+    for row in ["row", "new", "old", "{'all': row}", "[new]"] {
+        let text = audience("member", &format!("data = {{ all = \"{row}\" }}"));
+        let faults = catalog(&text).err().map(|faults| faults.to_string()).unwrap_or_default();
+        assert!(faults.contains("is a row: read a column of it"), "{row}: {faults}");
+    }
+}
+
+#[test]
+fn what_a_rule_reveals_is_read_by_its_conditions() {
+    let faulty = audience("page", "when = \"row.cost > 3\"\nchanges = [\"price\"]")
+        .replace("on = [\"update\"]", "on = [\"update\"]\nreveals = [\"cost\", \"csot\"]");
+    assert_faults(
+        &faulty,
+        &["test.toml:11: rule \"a:b\": `reveals` names \"csot\", which no condition of the rule reads; they read \"*\", \
+           \"cost\""],
     );
 }
