@@ -74,6 +74,8 @@ pub struct AudienceView<'c> {
     pub each: Option<usize>,
     /// The kinds of its rooms, as declared: `product:{id}`.
     pub rooms: Vec<&'c str>,
+    /// Whether visitors may be in one of them.
+    pub public: bool,
     /// The expressions in its rooms' names, room by room.
     pub names: Vec<Vec<Term<'c>>>,
     /// Its own data or the rule's, each key with its expression.
@@ -153,7 +155,17 @@ impl Catalog {
         let audiences = rule.to.iter().map(|audience| AudienceView {
             when: audience.when.as_ref().map(term),
             each: audience.each,
-            rooms: audience.rooms.iter().filter_map(|room| self.rooms.kind_of_template(room.text())).map(|kind| kind.pattern.as_str()).collect(),
+            rooms: audience
+                .rooms
+                .iter()
+                .filter_map(|room| self.rooms.kind_of_template(room.text()))
+                .map(|kind| kind.pattern.as_str())
+                .collect(),
+            public: audience
+                .rooms
+                .iter()
+                .filter_map(|room| self.rooms.kind_of_template(room.text()))
+                .any(|kind| kind.public),
             names: audience.rooms.iter().map(|room| room.expressions().map(term).collect()).collect(),
             data: audience
                 .data

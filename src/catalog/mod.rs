@@ -200,16 +200,7 @@ impl Catalog {
         let files: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
         match Faults::new(faults, &files) {
             Some(faults) => Err(faults),
-            None => Ok(Self {
-                rules,
-                lookups,
-                schedules,
-                waiting,
-                announced_to,
-                rooms,
-                context,
-                settings,
-            }),
+            None => Ok(Self { rules, lookups, schedules, waiting, announced_to, rooms, context, settings }),
         }
     }
 

@@ -47,17 +47,15 @@ impl Catalog {
         for (rule, audience, room) in self.public_audiences() {
             let conditions = conditions(rule, audience);
             let seen = shown.get(&(&rule.table, room));
-            let hidden = |column: &&String| {
-                !rule.reveals.contains(*column) && !seen.is_some_and(|seen| seen.contains(*column))
-            };
+            let hidden =
+                |column: &&String| !rule.reveals.contains(*column) && !seen.is_some_and(|seen| seen.contains(*column));
             let mut columns: BTreeSet<String> = conditions.keys().filter(hidden).cloned().collect();
             let any = columns.remove(ANY) || hears_any(rule, audience, &conditions) && !rule.reveals.contains(ANY);
             if columns.is_empty() && !any {
                 continue;
             }
-            let same = |other: &&mut Revealed<'_>| {
-                other.rule == &*rule.name && other.columns == columns && other.any == any
-            };
+            let same =
+                |other: &&mut Revealed<'_>| other.rule == &*rule.name && other.columns == columns && other.any == any;
             match revealed.iter_mut().find(same) {
                 Some(other) => _ = other.rooms.insert(room),
                 None => revealed.push(Revealed {
@@ -78,7 +76,8 @@ impl Catalog {
         self.rules.iter().filter(|rule| !rule.inbox).flat_map(move |rule| {
             rule.to.iter().flat_map(move |audience| {
                 let kinds = audience.rooms.iter().filter_map(|room| self.rooms.kind_of_template(room.text()));
-                let kinds: BTreeSet<&str> = kinds.filter(|kind| kind.public).map(|kind| kind.pattern.as_str()).collect();
+                let kinds: BTreeSet<&str> =
+                    kinds.filter(|kind| kind.public).map(|kind| kind.pattern.as_str()).collect();
                 kinds.into_iter().map(move |room| (rule, audience, room))
             })
         })
@@ -230,9 +229,7 @@ impl Naming<'_> {
 fn tested_for_change(expression: &IdedExpr) -> Option<&str> {
     let Expr::Call(call) = &expression.expr else { return None };
     match (call.func_name.as_str(), call.args.as_slice()) {
-        (operators::IN, [IdedExpr { expr: Expr::Literal(LiteralValue::String(column)), .. }, list])
-            if matches!(&list.expr, Expr::Ident(name) if name == "changed") =>
-        {
+        (operators::IN, [IdedExpr { expr: Expr::Literal(LiteralValue::String(column)), .. }, list]) if matches!(&list.expr, Expr::Ident(name) if name == "changed") => {
             Some(column.inner())
         }
         _ => None,

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::{
     Database, audience_scope,
     database::{Prepared, TableState},
-    nulls, plans, scope_of,
+    nulls, plans, public, scope_of,
 };
 use crate::{
-    catalog::{Catalog, Revealed, Settings, describe::RuleView},
+    catalog::{Catalog, Settings, describe::RuleView},
     change::TableName,
 };
 
@@ -104,7 +104,7 @@ impl Report {
             text: format!("`rowcast announce` reaches nobody but single users: {reason}"),
             sql: grant(reason, &database.role),
         }));
-        warnings.extend(revealing(catalog));
+        warnings.extend(public::warnings(catalog, database));
         warnings.extend(unfit_expressions(catalog, database));
         warnings.extend(scans(catalog, database).await);
         Self { events: events.collect(), warnings }
@@ -274,30 +274,6 @@ fn closed_rooms(catalog: &Catalog) -> Vec<Warning> {
         warnings.push(Warning { about: format!("room {:?}", room.pattern), place: None, text, sql: None });
     }
     warnings
-}
-
-/// Conditions whose outcome public rooms can tell from an event's mere arrival.
-fn revealing(catalog: &Catalog) -> Vec<Warning> {
-    let warning = |revealed: Revealed<'_>| {
-        let rooms: Vec<&str> = revealed.rooms.iter().copied().collect();
-        let hidden: Vec<&str> = revealed.columns.iter().map(String::as_str).collect();
-        let (rooms, noun) = (rooms.join(" and "), if hidden.len() == 1 { "column" } else { "columns" });
-        let text = match (hidden.is_empty(), revealed.any) {
-            (false, _) => format!(
-                "that it arrives tells visitors in {rooms} of the {noun} {}, which its conditions read and no data there \
-                 show: show {them}, take {them} out of the conditions, or list {them} in `reveals`",
-                hidden.join(", "),
-                them = if hidden.len() == 1 { "it" } else { "them" },
-            ),
-            (true, _) => format!(
-                "that it arrives tells visitors in {rooms} of every update, also of columns that no data there show: \
-                 name columns in `changed` or `changes`, or say so with reveals = [\"*\"]"
-            ),
-        };
-        let place = Some(format!("{}:{}", revealed.file, revealed.line));
-        Warning { about: format!("rule {:?}", revealed.rule), place, text, sql: None }
-    };
-    catalog.revealed().into_iter().map(warning).collect()
 }
 
 fn unfit_expressions(catalog: &Catalog, database: &Database) -> Vec<Warning> {

@@ -4,7 +4,7 @@
 //! ```text
 //! catalog::describe, database ─┬─ infer: shapes of expressions ── Contract ─┬─ typescript
 //!                              │                                            └─ asyncapi
-//!                              └─ check: what is live, nulls, scans
+//!                              └─ check: what is live, nulls, scans, what public rooms learn
 //! ```
 
 pub mod asyncapi;
@@ -15,6 +15,7 @@ mod messages;
 mod names;
 mod nulls;
 mod plans;
+mod public;
 pub mod typescript;
 
 use std::collections::{BTreeMap, BTreeSet};

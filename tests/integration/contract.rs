@@ -243,7 +243,7 @@ async fn a_lookup_that_scans_is_told_with_the_index_that_ends_it() {
 const ROOMS: &str = "
 [[room]]
 room = \"user:{id}\"
-join = \"true\"
+join = \"id == auth.user_id\"
 
 [[room]]
 room = \"vault:{id}\"
@@ -304,6 +304,71 @@ async fn a_nullable_column_is_told_where_it_is_compared_without_a_null_test() {
     );
     let report = report_with(&database, &["--catalog", files.path()]).await;
     assert_eq!(warnings(&report, "rule \"a:b\""), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_visitors_can_tell_from_an_events_arrival_is_told_with_file_and_line() {
+    let database = Database::marketplace().await;
+    let rule = |more: &str| {
+        format!(
+            "[[room]]\nroom = \"shop:{{id}}\"\njoin = \"true\"\n[[rule]]\nevent = \"a:b\"\ntable = \"products\"\n\
+             on = [\"update\"]\nchanged = [\"price\"]\n{more}data = {{ price = \"row.price\" }}\n[[rule.to]]\n\
+             rooms = [\"shop:{{row.id}}\"]\n"
+        )
+    };
+    let hidden = rules(&rule("when = \"row.requires_deposit == 1 && row.sku != null\"\n"));
+    let report = report_with(&database, &["--catalog", hidden.path()]).await;
+    let warning = report["warnings"].as_array().unwrap().iter().find(|it| it["about"] == "rule \"a:b\"").unwrap();
+    assert_eq!(
+        warning["text"],
+        "that it arrives tells visitors in shop:{id} of the columns requires_deposit, sku, which its conditions read and \
+         no data there show: show them, take them out of the conditions, or list them in `reveals`"
+    );
+    let line = 1 + std::fs::read_to_string(format!("{}/rules.toml", hidden.path()))
+        .unwrap()
+        .lines()
+        .position(|line| line == "[[rule]]")
+        .unwrap();
+    assert_eq!(warning["place"], format!("{}/rules.toml:{line}", hidden.path()));
+    let people = rowcast(&database.url, &["check", "--catalog", hidden.path()]).await.succeeded();
+    let words = people.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("tells visitors in shop:{id} of the columns requires_deposit, sku,"), "{}", people.stdout);
+
+    let said = rules(&rule(
+        "reveals = [\"sku\", \"requires_deposit\"]\nwhen = \"row.requires_deposit == 1 && row.sku != null\"\n",
+    ));
+    let report = report_with(&database, &["--catalog", said.path()]).await;
+    assert_eq!(warnings(&report, "rule \"a:b\""), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_visitors_see_whole_is_told() {
+    let database = Database::marketplace().await;
+    let found = async |audience: &str| {
+        let files = rules(&format!(
+            "[[room]]\nroom = \"shop:{{id}}\"\njoin = \"true\"\n[[rule]]\nevent = \"a:b\"\ntable = \"products\"\n\
+             on = [\"insert\", \"update\"]\n[[rule.to]]\nrooms = [\"shop:{{row.id}}\"]\n{audience}\n"
+        ));
+        warnings(&report_with(&database, &["--catalog", files.path()]).await, "rule \"a:b\"")
+    };
+    for whole in ["changes = [\"variants\", \"name\"]", "changes = [\"name\"]\ndata = { variants = \"row.variants\" }"]
+    {
+        let found = found(whole).await;
+        assert!(
+            found.len() == 1 && found[0].0.starts_with("visitors see all that is in variants"),
+            "{whole}: {found:?}"
+        );
+    }
+    assert_eq!(found("changes = [\"variants\", \"name\"]\nkeys = { variants = [\"size\"] }").await, []);
+    assert_eq!(found("changes = [\"name\"]").await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_catalog_tells_visitors_nothing_that_it_does_not_show() {
+    let report = report(&Database::marketplace().await).await;
+    let of_rules =
+        report["warnings"].as_array().unwrap().iter().filter(|it| it["text"].as_str().unwrap().contains("visitors"));
+    assert_eq!(of_rules.collect::<Vec<_>>(), [] as [&Value; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

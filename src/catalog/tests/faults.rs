@@ -299,7 +299,9 @@ fn what_a_rule_reveals_is_read_by_its_conditions() {
         .replace("on = [\"update\"]", "on = [\"update\"]\nreveals = [\"cost\", \"csot\"]");
     assert_faults(
         &faulty,
-        &["test.toml:11: rule \"a:b\": `reveals` names \"csot\", which no condition of the rule reads; they read \"*\", \
-           \"cost\""],
+        &[
+            "test.toml:11: rule \"a:b\": `reveals` names \"csot\", which no condition of the rule reads; they read \"*\", \
+           \"cost\"",
+        ],
     );
 }

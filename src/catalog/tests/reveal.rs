@@ -33,7 +33,8 @@ const NOTHING: [&str; 0] = [];
 
 #[test]
 fn a_condition_on_a_column_that_no_data_show_is_told() {
-    let to = "to = [{ rooms = [\"staff:{row.id}\"] }, { rooms = [\"shop:{row.id}\"], data = { price = \"row.price\" } }]";
+    let to =
+        "to = [{ rooms = [\"staff:{row.id}\"] }, { rooms = [\"shop:{row.id}\"], data = { price = \"row.price\" } }]";
     assert_eq!(revealed(&rule(&format!("changed = [\"price\"]\n{to}"))), NOTHING);
     for condition in [
         "changed = [\"price\", \"cost\"]",
@@ -60,7 +61,9 @@ fn the_audiences_own_condition_counts_and_that_of_a_private_one_does_not() {
 
 #[test]
 fn what_another_event_of_the_table_shows_in_the_same_room_is_no_secret() {
-    let hides = rule("changed = [\"price\"]\nwhen = \"row.cost > 3\"\ndata = { price = \"row.price\" }\nto = [{ rooms = [\"shop:{row.id}\"] }]");
+    let hides = rule(
+        "changed = [\"price\"]\nwhen = \"row.cost > 3\"\ndata = { price = \"row.price\" }\nto = [{ rooms = [\"shop:{row.id}\"] }]",
+    );
     let shows = |room: &str| {
         format!(
             "[[rule]]\nevent = \"goods:added\"\ntable = \"goods\"\non = [\"insert\"]\n\
@@ -87,7 +90,10 @@ fn what_a_lookup_finds_is_told_under_the_lookups_name() {
 fn an_audience_that_hears_of_every_update_is_told() {
     let updates = |more: &str| rule(&format!("data = {{ price = \"row.price\" }}\n{more}"));
     assert_eq!(revealed(&updates("to = [{ rooms = [\"shop:{row.id}\"] }]")), ["shop:{id}: *"]);
-    assert_eq!(revealed(&updates("when = \"size(changed) > 2\"\nto = [{ rooms = [\"shop:{row.id}\"] }]")), ["shop:{id}: *"]);
+    assert_eq!(
+        revealed(&updates("when = \"size(changed) > 2\"\nto = [{ rooms = [\"shop:{row.id}\"] }]")),
+        ["shop:{id}: *"]
+    );
     assert_eq!(revealed(&updates("to = [{ rooms = [\"shop:{row.id}\"], changes = [\"price\"] }]")), NOTHING);
     // About a column's change, and no other's.
     assert_eq!(
