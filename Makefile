@@ -33,6 +33,11 @@ lint: ## Check formatting, clippy, the migrations and the scripts
 	@scripts/setup-tests
 	@exec scripts/test lint
 
+.PHONY: audit
+audit: ## Check licenses, sources and advisories of the dependencies
+	@scripts/setup-tests
+	@exec scripts/audit
+
 .PHONY: fmt
 fmt: ## Format the Rust code
 	cargo fmt --all
