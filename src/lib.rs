@@ -26,6 +26,8 @@ pub mod config;
 pub mod contract;
 pub mod error;
 pub mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod http;
 pub mod identity;

@@ -16,6 +16,7 @@
 #![doc = include_str!("../../catalog/README.md")]
 
 mod bind;
+mod bounds;
 mod changes;
 pub mod describe;
 mod evaluate;
@@ -42,7 +43,9 @@ mod visitors;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
+    panic::resume_unwind,
     path::Path,
+    thread,
 };
 
 use cel::{
@@ -153,7 +156,16 @@ impl Catalog {
         Self::from_sources(&files.iter().map(source).collect::<Vec<_>>(), &Settings::new(), Vec::new())
     }
 
-    fn from_sources(sources: &[Source], settings: &Settings, mut faults: Vec<Fault>) -> Result<Self, Faults> {
+    /// On a thread of its own, whose stack is large enough for what the expressions may be: see `bounds`.
+    fn from_sources(sources: &[Source], settings: &Settings, faults: Vec<Fault>) -> Result<Self, Faults> {
+        thread::scope(|scope| {
+            let compiler = thread::Builder::new().name("catalog".to_owned()).stack_size(bounds::STACK);
+            let compiling = compiler.spawn_scoped(scope, || Self::compile(sources, settings, faults));
+            compiling.expect("a thread to compile the catalog").join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    fn compile(sources: &[Source], settings: &Settings, mut faults: Vec<Fault>) -> Result<Self, Faults> {
         let mut declared = Declarations::default();
         for source in sources {
             load::read(source, &mut declared, &mut faults);

@@ -127,7 +127,7 @@ fn acknowledge<T: Serialize>(
 }
 
 /// Few and known, whatever clients send.
-fn metric_label(name: &str) -> &'static str {
+pub(super) fn metric_label(name: &str) -> &'static str {
     match name.split(':').next() {
         Some("join") => "join",
         Some("leave") => "leave",
@@ -138,7 +138,7 @@ fn metric_label(name: &str) -> &'static str {
     }
 }
 
-fn parse(text: Option<String>, max_bytes: usize) -> Result<(String, Value), String> {
+pub(super) fn parse(text: Option<String>, max_bytes: usize) -> Result<(String, Value), String> {
     let text = text.ok_or("expected a message as JSON, found bytes")?;
     if text.len() > max_bytes {
         return Err(format!("the message has {} bytes, {max_bytes} are allowed", text.len()));
@@ -182,7 +182,7 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
 }
 
 /// The `room` of a payload.
-fn room(payload: &Value) -> Result<Room, String> {
+pub(super) fn room(payload: &Value) -> Result<Room, String> {
     let name = match payload.get("room") {
         Some(Value::String(name)) => name,
         Some(other) => return Err(format!("room: expected a string, found {}", kind(other))),

@@ -18,6 +18,7 @@
 //! | `dismissal` | disconnecting a client with a word why |
 //! | `connection` | the TCP connections below, and how one is cut |
 //! | `admission` | which HTTP requests get to Socket.IO |
+//! | `fuzzing` | a message's way, for fuzzers |
 
 mod admission;
 mod arrivals;
@@ -25,6 +26,7 @@ mod config;
 mod connection;
 mod deliver;
 mod dismissal;
+pub(crate) mod fuzzing;
 mod hold;
 mod inbox;
 mod messages;

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod command;
 pub mod database;
+pub mod mutate;
 pub mod pooler;
 pub mod roles;
 pub mod server;
