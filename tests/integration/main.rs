@@ -11,6 +11,7 @@ mod contract;
 mod custom_rules;
 mod events;
 mod fuzz;
+mod hostile;
 mod locks;
 mod migrations;
 mod pooler;

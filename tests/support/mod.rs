@@ -5,6 +5,7 @@ pub mod command;
 pub mod database;
 pub mod mutate;
 pub mod pooler;
+pub mod raw;
 pub mod roles;
 pub mod server;
 pub mod service;
