@@ -25,7 +25,7 @@ mod quotations;
 mod restock;
 mod revenue;
 mod row;
-mod stage;
+pub mod stage;
 mod stock;
 mod views;
 mod wholesale;
