@@ -131,10 +131,11 @@ pub async fn run(
         let (what, stopped) =
             (Admin { metrics: metrics.clone(), readiness: readiness_seen }, stop.clone().cancelled_owned());
         tokio::spawn(async move {
-            match admin {
-                Some(listener) => http::serve_admin(listener, what, stopped).await,
-                None => Ok(stopped.await),
-            }
+            let Some(listener) = admin else {
+                stopped.await;
+                return Ok(());
+            };
+            http::serve_admin(listener, what, stopped).await
         })
     };
     let beside = beside::run(&config, &catalog, &scheduled, &gateway, &metrics, &stop);

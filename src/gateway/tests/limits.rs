@@ -78,7 +78,7 @@ async fn the_devices_of_a_user_share_its_messages_and_visitors_do_not() {
 async fn every_message_counts_whatever_its_form() {
     let server = Server::with_limits(messages(6)).await;
     let client = server.connect("b1").await;
-    client.raw_with_ack(r#"["join",{]"#).await;
+    client.raw_with_ack(r#"["join",[]]"#).await;
     client.raw_with_ack(r#"["nothing that is known"]"#).await;
     client.emit("ping", Value::Null).await;
     client.emit_with_ack("chat:typing", Value::Null).await;
