@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -23,10 +24,14 @@ use crate::gateway::{Connection, Limits, Listener};
 /// The longest head of a request, in bytes: a session's cookie and a long token fit well.
 const MAX_HEAD: usize = 64 * 1024;
 
+/// How long a connection may take for its next request. Above the 60 s for which load balancers keep a connection that is
+/// idle: they would send a request just when it is closed.
+const BETWEEN_REQUESTS: Duration = Duration::from_secs(75);
+
 /// Accepts until `shutdown` resolves, and returns when the last request was answered.
 ///
-/// A task for each connection, all awaited here; one ends when its client closes, takes too long for a request's head, or
-/// is told to by `shutdown`. A WebSocket leaves its task, and belongs to Engine.IO.
+/// A task for each connection, all awaited here; one ends when its client closes, takes too long for a request, or is told
+/// to by `shutdown`. A WebSocket leaves its task, and belongs to Engine.IO.
 pub async fn accept(mut listener: Listener, limits: Arc<Limits>, router: Router, shutdown: impl Future<Output = ()>) {
     let (carriers, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut shutdown = pin!(shutdown);
@@ -59,27 +64,28 @@ async fn carry(connection: Connection, limits: Arc<Limits>, router: Router, stop
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.handshake_timeout())
+        .header_read_timeout(BETWEEN_REQUESTS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(connection), service);
     let mut serving = pin!(serving.with_upgrades());
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stop.cancelled() => {
-            // Nobody waits for a first request that may never come.
+    let first_request = tokio::time::sleep(limits.handshake_timeout());
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = first_request => {
             if !has_asked.load(Ordering::Relaxed) {
+                limits.note("handshake_timeout", Some(address));
                 return;
             }
-            serving.as_mut().graceful_shutdown();
-            serving.await
+            tokio::select! {
+                _ = serving.as_mut() => return,
+                () = stop.cancelled() => {}
+            }
         }
-    };
-    match ended {
-        // One that asked before was idle, and that is no handshake.
-        Err(error) if error.is_timeout() && !has_asked.load(Ordering::Relaxed) => {
-            limits.note("handshake_timeout", Some(address));
-        }
-        Err(error) => tracing::trace!(%error, "a connection ended with an error"),
-        Ok(()) => {}
+    }
+    // Nobody waits for a first request that may never come.
+    if has_asked.load(Ordering::Relaxed) {
+        serving.as_mut().graceful_shutdown();
+        serving.await.ok();
     }
 }
