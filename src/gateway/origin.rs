@@ -14,7 +14,7 @@ pub struct Origin(String);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Vec<String>")]
 pub enum Origins {
-    /// `["*"]`: every page, but without its cookies.
+    /// `["*"]`: every page. Only where no cookie signs anybody in.
     Any,
     Listed(Vec<Origin>),
 }
