@@ -4,12 +4,17 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
 use serde::Deserialize;
 
-use crate::{capture::CaptureOptions, error::Error, gateway::GatewayConfig};
+use crate::{
+    capture::CaptureOptions,
+    error::Error,
+    gateway::{GatewayConfig, LimitsConfig},
+};
 
 /// Everything that `rowcast serve` can be told; `rowcast.example.toml` shows each key with its default.
 #[derive(Debug, Clone, Deserialize)]
@@ -25,6 +30,8 @@ pub struct Config {
     pub lookups: LookupConfig,
     pub inbox: InboxConfig,
     pub gateway: GatewayConfig,
+    pub limits: LimitsConfig,
+    pub admin: AdminConfig,
 }
 
 impl Default for Config {
@@ -37,6 +44,8 @@ impl Default for Config {
             lookups: LookupConfig::default(),
             inbox: InboxConfig::default(),
             gateway: GatewayConfig::default(),
+            limits: LimitsConfig::default(),
+            admin: AdminConfig::default(),
         }
     }
 }
@@ -146,6 +155,49 @@ impl Default for InboxConfig {
     }
 }
 
+/// `[admin]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where metrics and the reason of not being ready are to be had. `ROWCAST_ADMIN_LISTEN`, default 127.0.0.1:4001.
+    pub listen: AdminListen,
+}
+
+/// An address for those who run the service, or none: `off`, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum AdminListen {
+    Off,
+    At(SocketAddr),
+}
+
+impl Default for AdminListen {
+    fn default() -> Self {
+        Self::At(SocketAddr::from(([127, 0, 0, 1], 4001)))
+    }
+}
+
+impl FromStr for AdminListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" | "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(|_| {
+                format!("expected an address with a port, such as 127.0.0.1:4001, or off; found {address:?}")
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for AdminListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// `DATABASE_URL`, as an existing application has it.
 #[derive(Clone)]
 pub struct DatabaseUrl(String);
@@ -247,6 +299,14 @@ mod tests {
         let parsed: Config = toml::from_str(&uncommented).unwrap();
         let normal = |config: &Config| format!("{config:?}");
         assert_eq!(normal(&parsed), normal(&Config { catalog: parsed.catalog.clone(), ..Config::default() }));
+    }
+
+    #[test]
+    fn the_admin_address_can_be_left_out_and_a_wrong_one_is_explained() {
+        assert_eq!(["", "off"].map(str::parse), [Ok(AdminListen::Off), Ok(AdminListen::Off)]);
+        assert_eq!("[::1]:0".parse(), Ok(AdminListen::At("[::1]:0".parse().unwrap())));
+        let error = toml::from_str::<Config>("[admin]\nlisten = 'localhost'").unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1:4001") && error.contains("localhost"), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::which::Which;
 use crate::{
     catalog::Catalog,
-    config::{Config, DatabaseUrl},
+    config::{AdminListen, Config, DatabaseUrl},
     error::Error,
     serve::{self, Auth},
 };
@@ -23,6 +23,10 @@ pub struct Serve {
     /// Where clients connect; port 0 takes any free one [default: 127.0.0.1:4000]
     #[arg(long, env = "ROWCAST_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Where metrics and the reason of not being ready are to be had; port 0 takes any free one, off is none [default:
+    /// 127.0.0.1:4001]
+    #[arg(long, env = "ROWCAST_ADMIN_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
+    admin_listen: Option<AdminListen>,
     #[command(flatten)]
     which: Which,
     /// How clients sign in
@@ -50,6 +54,9 @@ impl Serve {
         if let Some(listen) = self.listen {
             config.listen = listen;
         }
+        if let Some(listen) = self.admin_listen {
+            config.admin.listen = listen;
+        }
         Ok(Service { config, catalog, url, auth })
     }
 }
@@ -60,6 +67,7 @@ impl Service {
             |kind| signal(kind).map_err(|error| Error::Configuration(format!("signals can't be handled: {error}")));
         let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
         let listener = serve::bind(self.config.listen, self.auth).await?;
+        let admin = serve::bind_admin(self.config.admin.listen).await?;
         let shutdown = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -67,7 +75,7 @@ impl Service {
             }
         };
         // Boxed, since it is large.
-        Box::pin(serve::run(self.config, self.url, self.catalog, listener, shutdown)).await
+        Box::pin(serve::run(self.config, self.url, self.catalog, listener, admin, shutdown)).await
     }
 }
 

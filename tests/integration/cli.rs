@@ -263,7 +263,7 @@ async fn a_second_instance_stands_by_and_takes_over_when_the_first_is_killed() {
     let first = Process::start(&database.url).await.ready().await;
     let second = Process::start(&database.url).await;
     eventually("the second stands by and names the holder", async || {
-        let (status, reason) = get(second.address, "/readyz").await.unwrap();
+        let (status, reason) = get(second.admin, "/readyz").await.unwrap();
         status == 503 && reason.contains("standing by") && reason.contains("rowcast doorbell")
     })
     .await;

@@ -10,6 +10,7 @@ mod cli;
 mod contract;
 mod custom_rules;
 mod events;
+mod limits;
 mod locks;
 mod migrations;
 mod pooler;

@@ -193,6 +193,11 @@ impl Client {
         }
     }
 
+    /// Sends a binary packet, such as one that an event has announced.
+    pub async fn send_binary(&self, bytes: &'static [u8]) {
+        self.sink.lock().await.send(Message::binary(bytes)).await.expect("sent");
+    }
+
     /// The next event in the order of arrival, or `None` if there is none within `timeout` or the connection has ended.
     pub async fn next_event(&mut self, timeout: Duration) -> Option<(String, Value)> {
         if let Some(event) = self.passed_over.pop_front() {

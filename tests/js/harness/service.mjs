@@ -33,7 +33,7 @@ export async function startService(databaseUrl, { origin, catalog, gateway = {} 
 
 async function serve(databaseUrl, config) {
   const child = await startChild(rowcastBinary(), ['serve', '--auth', 'insecure', '--config', config], {
-    env: { DATABASE_URL: databaseUrl, ROWCAST_LISTEN: '127.0.0.1:0', NO_COLOR: '1' },
+    env: { DATABASE_URL: databaseUrl, ROWCAST_LISTEN: '127.0.0.1:0', ROWCAST_ADMIN_LISTEN: '127.0.0.1:0', NO_COLOR: '1' },
     ready: /listening on (http:\/\/127\.0\.0\.1:\d+)/,
   })
   const url = child.match[1]
