@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{capture::CaptureOptions, error::Error, gateway::GatewayConfig};
+use crate::{auth::AuthConfig, capture::CaptureOptions, error::Error, gateway::GatewayConfig};
 
 /// Everything that `rowcast serve` can be told; `rowcast.example.toml` shows each key with its default.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +20,7 @@ pub struct Config {
     /// How long a stop may take until clients are cut off.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    pub auth: AuthConfig,
     pub capture: CaptureConfig,
     pub catalog: CatalogConfig,
     pub lookups: LookupConfig,
@@ -32,6 +33,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
             drain_timeout: Duration::from_secs(5),
+            auth: AuthConfig::default(),
             capture: CaptureConfig::default(),
             catalog: CatalogConfig::default(),
             lookups: LookupConfig::default(),
@@ -48,8 +50,14 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Error::Configuration(format!("cannot read the configuration {}: {error}", file.display()))
         })?;
-        toml::from_str(&text)
-            .map_err(|error| Error::Configuration(format!("{}: {}", file.display(), error.to_string().trim_end())))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            // Not the line itself: somebody may have written a secret there.
+            let line = error
+                .span()
+                .map(|span| 1 + text.as_bytes()[..span.start].iter().filter(|byte| **byte == b'\n').count());
+            let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+            Error::Configuration(format!("{}{line}: {}", file.display(), error.message().trim_end()))
+        })
     }
 }
 
