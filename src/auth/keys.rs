@@ -182,14 +182,3 @@ impl Key {
         Ok(Self { id: jwk.kid, algorithm, decoding })
     }
 }
-
-#[cfg(test)]
-impl Key {
-    pub fn secret(secret: &[u8]) -> Self {
-        from_secret(secret, "a test's secret").expect("a secret")
-    }
-
-    pub fn pem(algorithm: Algorithm, pem: &str) -> Result<Self, String> {
-        from_pem(algorithm, pem.as_bytes())
-    }
-}

@@ -12,10 +12,6 @@ const LONGEST: usize = 64 * 1024;
 pub(super) struct Secret(Vec<u8>);
 
 impl Secret {
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
-    }
-
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
