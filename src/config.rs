@@ -51,14 +51,20 @@ impl Config {
             Error::Configuration(format!("cannot read the configuration {}: {error}", file.display()))
         })?;
         toml::from_str(&text).map_err(|error: toml::de::Error| {
-            // Not the line itself: somebody may have written a secret there.
-            let line = error
-                .span()
-                .map(|span| 1 + text.as_bytes()[..span.start].iter().filter(|byte| **byte == b'\n').count());
-            let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-            Error::Configuration(format!("{}{line}: {}", file.display(), error.message().trim_end()))
+            let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
+            Error::Configuration(format!("{}{place}: {}", file.display(), error.message().trim_end()))
         })
     }
+}
+
+/// The line of the file, and the key on it. Not the line itself: somebody may have written a secret there.
+fn place(text: &str, offset: usize) -> String {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let number = before.iter().filter(|byte| **byte == b'\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key).trim();
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if is_key { format!(":{}: {key}", number + 1) } else { format!(":{}", number + 1) }
 }
 
 /// `[capture]`
@@ -255,6 +261,15 @@ mod tests {
         let parsed: Config = toml::from_str(&uncommented).unwrap();
         let normal = |config: &Config| format!("{config:?}");
         assert_eq!(normal(&parsed), normal(&Config { catalog: parsed.catalog.clone(), ..Config::default() }));
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_named_by_line_and_key_and_the_line_is_not_repeated() {
+        let text = "[auth.jwt]\n\nsecret = \"hunter2\"\n";
+        let error = toml::from_str::<Config>(text).unwrap_err();
+        assert_eq!(place(text, error.span().unwrap().start), ":3: secret");
+        assert_eq!(place("a\n\"hunter2\" = 1", 3), ":2");
+        assert_eq!(place("", 7), ":1");
     }
 
     #[test]

@@ -26,6 +26,9 @@ const NOT_THERE: [&str; 6] = [
     "42846", // cannot_coerce
 ];
 
+/// invalid_text_representation
+const INVALID_TEXT: &str = "22P02";
+
 /// SQL of sign-in, in one or more forms: the first that the database can run is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedQuery {
@@ -49,6 +52,8 @@ pub(super) struct Lookup {
 #[derive(Debug)]
 pub(super) enum Found<T> {
     Rows(Vec<T>),
+    /// The key can be nobody's: it has another form than the keys of the table (no uuid, where they are).
+    NoKey,
     /// The database has nothing that it could ask, or doesn't let it; why.
     NotThere(sqlx::Error),
 }
@@ -88,7 +93,7 @@ impl Lookup {
         let answer = tokio::time::timeout(DATABASE_TIMEOUT, Box::pin(self.ask::<serde_json::Value>(""))).await;
         let error = match answer {
             Ok(Ok(Found::NotThere(error)) | Err(error)) => error,
-            Ok(Ok(Found::Rows(_))) | Err(_) => return Ok(()),
+            Ok(Ok(Found::Rows(_) | Found::NoKey)) | Err(_) => return Ok(()),
         };
         if is_unavailable(&error) || is_cancelled(&error) {
             return Ok(());
@@ -111,9 +116,8 @@ impl Lookup {
                     self.form.store(form, Ordering::Relaxed);
                     return Ok(Found::Rows(rows));
                 }
-                Err(error) if is_not_there(&error) => not_there = not_there.or(Some(error)),
-                // Such as a key that is no uuid, where keys are: it has no rows.
-                Err(error) if is_about_data(&error) => return Ok(Found::Rows(Vec::new())),
+                Err(error) if has_code(&error, &NOT_THERE) => not_there = not_there.or(Some(error)),
+                Err(error) if has_code(&error, &[INVALID_TEXT]) => return Ok(Found::NoKey),
                 Err(error) => return Err(error),
             }
         }
@@ -138,11 +142,6 @@ fn source(query: &NamedQuery, form: usize) -> String {
     format!("({}\n)", query.forms[form])
 }
 
-fn is_not_there(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| NOT_THERE.contains(&&*code)))
-}
-
-/// SQLSTATE's class of data exceptions.
-fn is_about_data(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| code.starts_with("22")))
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().is_some_and(|code| codes.contains(&&*code)))
 }

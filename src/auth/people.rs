@@ -115,6 +115,7 @@ impl People {
             }
             Source::Configured(lookup) => match lookup.find::<Row>(user_id).await? {
                 Found::Rows(rows) => Ok(configured(user_id, rows)),
+                Found::NoKey => Ok(Person { identity: Identity::default(), active: false }),
                 Found::NotThere(error) => {
                     tracing::warn!(%error, "[auth.identity] sql can't be run, so nobody can sign in");
                     let error = "the database could not be asked who you are; try again in a moment";
@@ -134,7 +135,7 @@ fn of_the_marketplace(user_id: &str, users: Found<User>, stores: Found<Store>) -
     let active = !users.is_empty();
     let mut stores: Vec<String> = match stores {
         Found::Rows(rows) => rows.into_iter().map(|row| row.store).collect(),
-        Found::NotThere(_) => Vec::new(),
+        Found::NoKey | Found::NotThere(_) => Vec::new(),
     };
     stores.sort_unstable();
     let identity = identity(user_id.to_owned(), users.into_iter().next().unwrap_or_default(), stores);

@@ -17,6 +17,7 @@ use crate::{
     capture::Connection,
     error::Error,
     gateway::{Handshake, Refused},
+    pool,
 };
 
 /// Longer than any session's id, in bytes.
@@ -114,6 +115,7 @@ impl SessionRules {
             Some(zone) => zone.clone(),
             None => server_time_zone(database).await?,
         };
+        check_zone(pool, &zone).await?;
         let expire = format!("coalesce(found.expire, found.local_expire at time zone {})", literal(&zone));
         let projection = format!(
             "jsonb_build_object('user_id', found.user_id, 'until', extract(epoch from {expire}), 'holds', {expire} > now())"
@@ -159,6 +161,7 @@ impl Sessions {
         }
         let rows = match self.lookup.find::<Row>(id).await? {
             Found::Rows(rows) => rows,
+            Found::NoKey => return Ok(None),
             Found::NotThere(error) => {
                 tracing::warn!(%error, "the sessions' table can't be read, so nobody can sign in by it");
                 let error = "the database could not be asked who you are; try again in a moment";
@@ -186,6 +189,16 @@ async fn server_time_zone(database: &tokio_postgres::Config) -> Result<String, E
     let connection = Connection::open(database, "sign-in").await.map_err(|error| unreachable(&error))?;
     let row = connection.query_one("select current_setting('TimeZone')", &[]).await;
     row.map(|row| row.get(0)).map_err(|error| unreachable(&error))
+}
+
+async fn check_zone(pool: &PgPool, zone: &str) -> Result<(), Error> {
+    match pool::in_time(sqlx::query("select now() at time zone $1").bind(zone).execute(pool)).await {
+        Err(sqlx::Error::Database(error)) => Err(Error::Configuration(format!(
+            "[auth.session] time_zone: {}; expected such as \"UTC\" or \"Europe/Berlin\"",
+            error.message()
+        ))),
+        outcome => Ok(outcome.map(drop)?),
+    }
 }
 
 /// A string for SQL.
