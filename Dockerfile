@@ -26,6 +26,10 @@ ENTRYPOINT ["traffic"]
 # The service; the last stage, and so what `docker build .` makes. There is no HEALTHCHECK: the image holds nothing that
 # speaks HTTP but rowcast itself. Let the orchestrator ask GET /healthz (alive) and GET /readyz (delivering).
 FROM debian:bookworm-slim AS rowcast
+# The certificates by which it trusts the servers of keys (`jwks_url`).
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rowcast
 COPY --from=build /out/rowcast /usr/local/bin/rowcast
 USER rowcast

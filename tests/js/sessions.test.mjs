@@ -9,6 +9,7 @@ import { migrate, startService } from './harness/service.mjs'
 import { connect } from './harness/socket.mjs'
 
 const NEW = 'the secret that signs new cookies, long enough'
+const ZONE = 'America/Lima'
 const OLD = 'the secret that signed the cookies of yesterday'
 
 /** `s:<sid>.<signature>`, as cookie-signature writes it. */
@@ -29,7 +30,7 @@ for (const [kind, tableName] of [
       endings.push(database.drop)
       if (tableName === 'session') await database.query(await readFile(sessionTable, 'utf8'))
       // Both write `expire` without a time zone, in that of the server. The service has to know which one that is.
-      await database.query(`ALTER DATABASE ${new URL(database.url).pathname.slice(1)} SET timezone = 'America/Lima'`)
+      await database.query(`ALTER DATABASE ${new URL(database.url).pathname.slice(1)} SET timezone = '${ZONE}'`)
       await installMarker(database)
       await migrate(database.url)
       app = await startExpress(database.url, { secrets: [NEW, OLD], tableName })
@@ -124,10 +125,10 @@ for (const [kind, tableName] of [
       await refused(browser.cookie())
       const lasting = app.browser()
       await lasting.post('/login/buyer-1')
-      await database.query(`UPDATE ${tableName} SET expire = now() + interval '5 seconds' WHERE sid = $1`, [lasting.sid()])
+      await database.query(`UPDATE ${tableName} SET expire = now() at time zone '${ZONE}' + interval '5 seconds' WHERE sid = $1`, [lasting.sid()])
       assert.deepEqual(await lasting.get('/'), { user: 'buyer-1' })
       const [{ hours }] = await database.query(
-        `SELECT round(extract(epoch FROM expire - now()::timestamp) / 3600)::int AS hours FROM ${tableName} WHERE sid = $1`,
+        `SELECT round(extract(epoch FROM expire - now() at time zone '${ZONE}') / 3600)::int AS hours FROM ${tableName} WHERE sid = $1`,
         [lasting.sid()],
       )
       assert.equal(hours, 1)

@@ -152,7 +152,9 @@ async fn unknown_keys_do_not_make_it_ask_more_often_than_it_may() {
     let published = server.follow(PACE);
     assert!(has(&published, "d").await);
     for number in 0..100 {
-        assert!(!has(&published, &format!("unknown-{number}")).await);
+        let id = format!("unknown-{number}");
+        let keys = published.keys(Some(&id)).await.expect("an answer without waiting");
+        assert_eq!(candidates(&keys, Some(&id)).count(), 0);
     }
     assert_eq!(server.asked(), 1);
 }
@@ -209,6 +211,15 @@ async fn until_there_is_a_set_nobody_is_denied_but_asked_to_come_again() {
     assert!(matches!(published.keys(Some("d")).await, Err(Refused::Unavailable(_))));
     server.answer(Answer::Keys(vec![ED.jwk("d")]));
     eventually("the key is known", async || has(&published, "d").await).await;
+}
+
+#[tokio::test]
+async fn a_server_that_can_not_prove_who_it_is_gives_no_keys() {
+    let server = Server::start(Answer::Keys(vec![ED.jwk("d")])).await;
+    let url = KeysUrl::try_from(format!("https://{}/jwks", server.address)).expect("a URL");
+    let published = Published::follow(&url, None, PACE).expect("a client");
+    assert!(matches!(published.keys(Some("d")).await, Err(Refused::Unavailable(_))));
+    assert_eq!(server.asked(), 0);
 }
 
 #[tokio::test]
