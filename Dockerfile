@@ -28,6 +28,10 @@ ENTRYPOINT ["traffic"]
 # address, with the metrics, is on the container's own loopback; with ROWCAST_ADMIN_LISTEN=0.0.0.0:4001 Prometheus can
 # reach it. Publish 4001 to nobody else.
 FROM debian:bookworm-slim AS rowcast
+# The certificates by which it trusts the servers of keys (`jwks_url`).
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rowcast
 COPY --from=build /out/rowcast /usr/local/bin/rowcast
 USER rowcast

@@ -11,6 +11,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
+    auth::AuthConfig,
     capture::CaptureOptions,
     error::Error,
     gateway::{GatewayConfig, LimitsConfig},
@@ -25,6 +26,7 @@ pub struct Config {
     /// How long a stop may take until clients are cut off.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    pub auth: AuthConfig,
     pub capture: CaptureConfig,
     pub catalog: CatalogConfig,
     pub lookups: LookupConfig,
@@ -39,6 +41,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
             drain_timeout: Duration::from_secs(5),
+            auth: AuthConfig::default(),
             capture: CaptureConfig::default(),
             catalog: CatalogConfig::default(),
             lookups: LookupConfig::default(),
@@ -57,9 +60,21 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Error::Configuration(format!("cannot read the configuration {}: {error}", file.display()))
         })?;
-        toml::from_str(&text)
-            .map_err(|error| Error::Configuration(format!("{}: {}", file.display(), error.to_string().trim_end())))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
+            Error::Configuration(format!("{}{place}: {}", file.display(), error.message().trim_end()))
+        })
     }
+}
+
+/// The line of the file, and the key on it. Not the line itself: somebody may have written a secret there.
+fn place(text: &str, offset: usize) -> String {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let number = before.iter().filter(|byte| **byte == b'\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key).trim();
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if is_key { format!(":{}: {key}", number + 1) } else { format!(":{}", number + 1) }
 }
 
 /// `[capture]`
@@ -307,6 +322,15 @@ mod tests {
         assert_eq!("[::1]:0".parse(), Ok(AdminListen::At("[::1]:0".parse().unwrap())));
         let error = toml::from_str::<Config>("[admin]\nlisten = 'localhost'").unwrap_err().to_string();
         assert!(error.contains("127.0.0.1:4001") && error.contains("localhost"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_named_by_line_and_key_and_the_line_is_not_repeated() {
+        let text = "[auth.jwt]\n\nsecret = \"hunter2\"\n";
+        let error = toml::from_str::<Config>(text).unwrap_err();
+        assert_eq!(place(text, error.span().unwrap().start), ":3: secret");
+        assert_eq!(place("a\n\"hunter2\" = 1", 3), ":2");
+        assert_eq!(place("", 7), ":1");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{Insecure, People},
+    auth::Modes,
     beside,
     capture::Capture,
     catalog::{Catalog, Engine},
@@ -23,13 +23,6 @@ use crate::{
     replay::Replays,
 };
 
-/// How clients sign in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Auth {
-    /// Believes `auth.userId`. For development: only on a loopback address.
-    Insecure,
-}
-
 /// Loads the catalog that the configuration names.
 pub fn load_catalog(config: &Config) -> Result<Catalog, Error> {
     match &config.catalog.dir {
@@ -39,10 +32,9 @@ pub fn load_catalog(config: &Config) -> Result<Catalog, Error> {
     .map_err(Error::Catalog)
 }
 
-/// Binds the address, which must be a loopback one.
-pub async fn bind(address: SocketAddr, auth: Auth) -> Result<TcpListener, Error> {
-    let Auth::Insecure = auth;
-    if !address.ip().is_loopback() {
+/// Binds the address, which must be a loopback one where everybody is believed.
+pub async fn bind(address: SocketAddr, modes: &Modes) -> Result<TcpListener, Error> {
+    if modes.is_insecure() && !address.ip().is_loopback() {
         return Err(Error::Configuration(format!(
             "--auth insecure believes whatever user id a client sends, so it listens on loopback addresses only; found {address}, expected an address such as 127.0.0.1:{}",
             address.port()
@@ -88,6 +80,7 @@ pub async fn bind_admin(listen: AdminListen) -> Result<Option<TcpListener>, Erro
 /// If one ends before it was told to, so does the service.
 pub async fn run(
     config: Config,
+    modes: Modes,
     url: DatabaseUrl,
     catalog: Catalog,
     listener: TcpListener,
@@ -104,8 +97,10 @@ pub async fn run(
 
     let metrics = Arc::new(Metrics::new());
     let catalog = Arc::new(catalog);
-    let sign_in = Arc::new(Insecure::new(People::new(aside.clone())));
-    tracing::warn!("--auth insecure: every client is believed to be who it says it is; for development only");
+    // The demo page shows rows of the database to whoever can reach it.
+    let demo = modes.is_insecure().then(|| aside.clone());
+    let concerns = modes.concerns();
+    let sign_in = modes.open(&aside, &url.for_capture()?).await?;
     let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), aside.clone()));
     let inbox = Arc::new(Inbox::new(aside.clone()));
     let among = Neighbours { policy: catalog.clone(), sign_in, replay: replays, inbox, metrics: metrics.clone() };
@@ -116,7 +111,7 @@ pub async fn run(
         socket_io,
         allowed_origins: config.gateway.allowed_origins.clone(),
         readiness: readiness_seen.clone(),
-        demo: Some(aside.clone()),
+        demo,
     });
 
     let address = listener.local_addr().map_err(|error| Error::Address(error.to_string()))?;
@@ -140,7 +135,8 @@ pub async fn run(
     };
     let beside = beside::run(&config, &catalog, &scheduled, &gateway, &metrics, &stop);
     let mut beside = tokio::spawn(beside);
-    let pipeline = Pipeline::new(Engine::new(catalog, pool.clone()), gateway.clone(), metrics.clone(), pool.clone());
+    let pipeline =
+        Pipeline::new(Engine::new(catalog, pool.clone()), gateway.clone(), metrics.clone(), concerns, pool.clone());
     let capture =
         Capture { database: url.for_capture()?, options: config.capture.options(), sink: pipeline, readiness, metrics };
     let mut capture = tokio::spawn(capture.run(stop.clone()));

@@ -8,10 +8,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::which::Which;
 use crate::{
+    auth::{Mode, Modes},
     catalog::Catalog,
     config::{AdminListen, Config, DatabaseUrl},
     error::Error,
-    serve::{self, Auth},
+    serve,
 };
 
 /// Capture changes, and push them to Socket.IO clients.
@@ -29,9 +30,9 @@ pub struct Serve {
     admin_listen: Option<AdminListen>,
     #[command(flatten)]
     which: Which,
-    /// How clients sign in
-    #[arg(long, value_name = "MODE")]
-    auth: Option<Auth>,
+    /// How clients sign in; goes before `modes` of [auth] in the configuration, and may be given more than once
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
+    auth: Vec<Mode>,
 }
 
 /// A service that is ready to run: everything that can be wrong without a database has been looked at.
@@ -39,17 +40,12 @@ pub struct Service {
     config: Config,
     catalog: Catalog,
     url: DatabaseUrl,
-    auth: Auth,
+    modes: Modes,
 }
 
 impl Serve {
     pub fn prepare(self, url: DatabaseUrl) -> Result<Service, Error> {
         init_tracing()?;
-        let auth = self.auth.ok_or_else(|| {
-            Error::Configuration(
-                "nothing says how clients sign in, and rowcast lets nobody in unasked. For development, on a loopback address: rowcast serve --auth insecure".into(),
-            )
-        })?;
         let (mut config, catalog) = self.which.load()?;
         if let Some(listen) = self.listen {
             config.listen = listen;
@@ -57,7 +53,11 @@ impl Serve {
         if let Some(listen) = self.admin_listen {
             config.admin.listen = listen;
         }
-        Ok(Service { config, catalog, url, auth })
+        if !self.auth.is_empty() {
+            config.auth.modes = self.auth;
+        }
+        let modes = Modes::load(&config.auth)?;
+        Ok(Service { config, catalog, url, modes })
     }
 }
 
@@ -66,7 +66,7 @@ impl Service {
         let signals =
             |kind| signal(kind).map_err(|error| Error::Configuration(format!("signals can't be handled: {error}")));
         let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-        let listener = serve::bind(self.config.listen, self.auth).await?;
+        let listener = serve::bind(self.config.listen, &self.modes).await?;
         let admin = serve::bind_admin(self.config.admin.listen).await?;
         let shutdown = async move {
             tokio::select! {
@@ -75,7 +75,7 @@ impl Service {
             }
         };
         // Boxed, since it is large.
-        Box::pin(serve::run(self.config, self.url, self.catalog, listener, admin, shutdown)).await
+        Box::pin(serve::run(self.config, self.modes, self.url, self.catalog, listener, admin, shutdown)).await
     }
 }
 

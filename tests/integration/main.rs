@@ -17,6 +17,7 @@ mod pooler;
 mod restart;
 mod resume;
 mod retention;
+mod sign_in;
 mod sweep;
 mod transactions;
 mod values;

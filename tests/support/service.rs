@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, process::Stdio, time::Duration};
 
 use rowcast::{
+    auth::{Mode, Modes},
     config::{AdminListen, Config},
     error::Error,
-    serve::{self, Auth},
+    serve,
 };
 use serde_json::Value;
 use tokio::{
@@ -35,11 +36,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it with the default configuration, and waits until it is ready.
+    /// Starts it with the default configuration, believing every client, and waits until it is ready.
     pub async fn start(database: &Database) -> Self {
         Self::start_with(database, Config::default()).await
     }
 
+    /// The same with another one. Without `auth.modes` every client is believed.
     pub async fn start_with(database: &Database, config: Config) -> Self {
         let service = Self::launch(database, config).await;
         wait_until_ready(service.address).await;
@@ -49,7 +51,11 @@ impl Service {
     /// Starts it without waiting.
     pub async fn launch(database: &Database, mut config: Config) -> Self {
         config.drain_timeout = Duration::from_secs(2);
-        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Auth::Insecure).await.expect("a free port");
+        if config.auth.modes.is_empty() {
+            config.auth.modes = vec![Mode::Insecure];
+        }
+        let modes = Modes::load(&config.auth).expect("ways to sign in");
+        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &modes).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let admin = serve::bind_admin(AdminListen::At(FREE_PORT.parse().expect("an address"))).await;
         let admin_listener = admin.expect("a free port").expect("not off");
@@ -58,7 +64,7 @@ impl Service {
         let (stop, stopped) = oneshot::channel::<()>();
         let url = database.database_url();
         let running = tokio::spawn(async move {
-            Box::pin(serve::run(config, url, catalog, listener, Some(admin_listener), async {
+            Box::pin(serve::run(config, modes, url, catalog, listener, Some(admin_listener), async {
                 stopped.await.ok();
             }))
             .await

@@ -22,7 +22,7 @@ use crate::{
     change::{Op, TableName},
     event::{Audience, Event},
     http::{self, Admin, Http},
-    identity::{Concern, Grounds, Identity, SignedIn},
+    identity::{Claimed, Concern, Grounds, Identity, SignedIn},
     readiness::Readiness,
     room::Room,
 };
@@ -127,7 +127,14 @@ impl SignIn for Trusting {
                 None => Identity::default(),
             };
             let grounds = match until {
-                Some(_) => Grounds::Token { claimed: identity.clone() },
+                Some(_) => Grounds::Token {
+                    claimed: Claimed {
+                        user_id: identity.user_id.clone().unwrap_or_default(),
+                        roles: None,
+                        stores: None,
+                        admin: None,
+                    },
+                },
                 None => Grounds::Nothing,
             };
             Ok(SignedIn { identity, grounds, until })
