@@ -6,7 +6,7 @@ mod published;
 mod tokens;
 mod vectors;
 
-use std::sync::LazyLock;
+use std::{path::PathBuf, sync::LazyLock};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
@@ -107,9 +107,26 @@ fn hmac(secret: &[u8], claims: &Value) -> String {
     jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(secret)).expect("a token")
 }
 
-/// A file that stays until the machine tidies up.
-fn file(name: &str, content: &[u8]) -> std::path::PathBuf {
-    let path = std::env::temp_dir().join(format!("rowcast-unit-{:016x}-{name}", fastrand::u64(..)));
+/// A directory of this test's thread, removed when that ends.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+thread_local! {
+    static FILES: Directory = {
+        let path = std::env::temp_dir().join(format!("rowcast-unit-{:016x}", fastrand::u64(..)));
+        std::fs::create_dir(&path).expect("a new directory");
+        Directory(path)
+    };
+}
+
+/// A new file that is there until the test ends.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = FILES.with(|directory| directory.0.join(format!("{:016x}-{name}", fastrand::u64(..))));
     std::fs::write(&path, content).expect("a file");
     path
 }

@@ -1,6 +1,6 @@
 //! What a token must be.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use super::*;
 
