@@ -76,6 +76,14 @@ impl Modes {
         self.on.contains(&Mode::Insecure)
     }
 
+    /// The way that takes a browser's cookie for proof, if one does; what a page shows by itself is no proof of the page.
+    pub fn by_cookie(&self) -> Option<&'static str> {
+        if self.on.contains(&Mode::Session) {
+            return Some("the mode session");
+        }
+        (self.on.contains(&Mode::Jwt) && self.config.jwt.cookie.is_some()).then_some("the mode jwt, with a cookie,")
+    }
+
     /// Whose sign-in a row change concerns.
     pub fn concerns(&self) -> Concerns {
         Concerns::new(&self.config, &self.on)

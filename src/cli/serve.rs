@@ -57,6 +57,7 @@ impl Serve {
             config.auth.modes = self.auth;
         }
         let modes = Modes::load(&config.auth)?;
+        config.gateway.allowed_origins.check_cookies(modes.by_cookie()).map_err(Error::Configuration)?;
         Ok(Service { config, catalog, url, modes })
     }
 }
