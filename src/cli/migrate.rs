@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::progress;
+use super::{gateway_role, progress, which::Which};
 use crate::{
     config::DatabaseUrl,
     error::Error,
@@ -18,6 +18,12 @@ pub struct Migrate {
     /// Print the SQL that would run, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Make the role that runs the service, if it is missing, and let it run the catalog's queries and nothing else of the
+    /// application's. To be repeated when the catalog, or a table that it names, has changed
+    #[arg(long, value_name = "ROLE", conflicts_with = "down")]
+    gateway_role: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Undo the newest migration; undoing the first takes everything away, the change log included
     #[arg(long)]
     down: bool,
@@ -25,8 +31,25 @@ pub struct Migrate {
 
 impl Migrate {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
+        if self.gateway_role.is_none() && self.which.is_given() {
+            return Err(Error::Usage("--config and --catalog say which queries to grant; they go with --gateway-role".into()));
+        }
+        // What is wrong with the catalog is found before anything is done.
+        let gateway = match &self.gateway_role {
+            Some(role) => Some((role.as_str(), self.which.clone().load()?)),
+            None => None,
+        };
         let mut migrator = Migrator::connect(&url, progress).await?;
-        if self.down { self.down(&mut migrator).await } else { self.up(&mut migrator).await }
+        if self.down {
+            return self.down(&mut migrator).await;
+        }
+        self.up(&mut migrator).await?;
+        match gateway {
+            Some((role, (config, catalog))) => {
+                gateway_role::establish(migrator.connection(), role, &config, &catalog, self.dry_run).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn up(&self, migrator: &mut Migrator) -> Result<(), Error> {
@@ -55,6 +78,12 @@ impl Migrate {
                 Watched::Yes => say!("watched  {table}"),
                 Watched::No => say!("not watched  {table}; to watch it: rowcast watch {table}"),
                 Watched::Missing => say!("missing  {table}; once it is there: rowcast watch {table}"),
+            }
+        }
+        for (table, watched) in migrator.identity().await? {
+            // The others are none that rowcast needs to know of.
+            if watched == Watched::Yes {
+                say!("watched  {table}");
             }
         }
         Ok(())
