@@ -96,8 +96,9 @@ impl DatabaseUrl {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::Configuration(format!("DATABASE_URL_FILE: {} can't be read: {error}", path.display()))
         })?;
-        Self::parse(text.trim_end_matches(['\n', '\r']))
-            .map_err(|error| Error::Configuration(format!("in the file {} that DATABASE_URL_FILE names: {error}", path.display())))
+        Self::parse(text.trim_end_matches(['\n', '\r'])).map_err(|error| {
+            Error::Configuration(format!("in the file {} that DATABASE_URL_FILE names: {error}", path.display()))
+        })
     }
 
     /// For the connections that listen and sweep.
@@ -178,7 +179,10 @@ mod tests {
     fn a_prisma_url_is_understood() {
         let url = DatabaseUrl::parse("postgresql://u:p@h:5433/shop?schema=public&connection_limit=5&connect_timeout=7")
             .unwrap();
-        assert_eq!((url.url.as_str(), url.capture_only.as_str()), ("postgresql://u:p@h:5433/shop", "connect_timeout=7"));
+        assert_eq!(
+            (url.url.as_str(), url.capture_only.as_str()),
+            ("postgresql://u:p@h:5433/shop", "connect_timeout=7")
+        );
         assert_eq!(DatabaseUrl::parse("postgres://h/shop?schema=public").unwrap().url, "postgres://h/shop");
     }
 

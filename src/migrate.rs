@@ -167,6 +167,12 @@ impl Migrator {
     /// into the log.
     pub async fn watch(&mut self, table: &str, exclude: &[String], only: Option<&[String]>) -> Result<String, Error> {
         self.require_migrated().await?;
+        if let Some(missing) = self.pending().await?.first() {
+            return Err(Error::NotMigrated(format!(
+                "the database is older than this program, it lacks migration {}; run `rowcast migrate`",
+                missing.version
+            )));
+        }
         self.require_table(table).await?;
         let kept: Option<Vec<String>> = match (exclude, only) {
             ([], None) => {

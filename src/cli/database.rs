@@ -7,14 +7,13 @@ use clap::Args;
 use crate::{database_url::DatabaseUrl, error::Error};
 
 /// What is said where a database is needed and none is named.
-pub const NO_DATABASE: &str =
-    "DATABASE_URL is not set, nor DATABASE_URL_FILE, nor --database-url given; expected postgres://user:password@host:5432/database";
+pub const NO_DATABASE: &str = "DATABASE_URL is not set, nor DATABASE_URL_FILE, nor --database-url given; expected postgres://user:password@host:5432/database";
 
 /// The options that name the database.
 #[derive(Debug, Args)]
 pub struct Named {
-    /// The database, as postgres://user@host:5432/database; a Prisma URL does. With a password it goes into the environment
-    /// or a file: everybody on this machine can read a command line
+    /// The database, as postgres://user@host:5432/database; a Prisma URL does [env: DATABASE_URL]. With a password it goes
+    /// into that variable or into a file: everybody on this machine can read a command line
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<Secret>,
     /// A file that holds the URL

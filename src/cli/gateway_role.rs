@@ -45,7 +45,9 @@ pub async fn establish(
     if made {
         say!("To do    give it a password: in psql, \\password {name}");
     }
-    say!("To do    run `rowcast serve` as {name}: it goes into DATABASE_URL, as postgres://{name}:PASSWORD@HOST:5432/DATABASE");
+    say!(
+        "To do    run `rowcast serve` as {name}: it goes into DATABASE_URL, as postgres://{name}:PASSWORD@HOST:5432/DATABASE"
+    );
     Ok(())
 }
 
@@ -87,7 +89,9 @@ async fn carry_out(connection: &mut PgConnection, step: &Step) -> Result<(), Err
 async fn warn(connection: &mut PgConnection, role: &str) -> Result<(), Error> {
     let rights = grants::rights(connection, role).await?;
     if !rights.is_empty() {
-        progress(&format!("{role} has rights on the application's tables that the service does without. To take them away:"));
+        progress(&format!(
+            "{role} has rights on the application's tables that the service does without. To take them away:"
+        ));
         let mut revokes: Vec<&str> = rights.iter().map(|right| right.revoke.as_str()).collect();
         revokes.dedup();
         revokes.iter().take(LISTED).for_each(|revoke| eprintln!("  {revoke}"));

@@ -32,7 +32,9 @@ pub struct Migrate {
 impl Migrate {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
         if self.gateway_role.is_none() && self.which.is_given() {
-            return Err(Error::Usage("--config and --catalog say which queries to grant; they go with --gateway-role".into()));
+            return Err(Error::Usage(
+                "--config and --catalog say which queries to grant; they go with --gateway-role".into(),
+            ));
         }
         // What is wrong with the catalog is found before anything is done.
         let gateway = match &self.gateway_role {
@@ -55,8 +57,10 @@ impl Migrate {
     async fn up(&self, migrator: &mut Migrator) -> Result<(), Error> {
         let pending = migrator.pending().await?;
         if self.dry_run {
-            if pending.is_empty() {
-                progress("nothing to do: the database is up to date");
+            match (pending.is_empty(), &self.gateway_role) {
+                (true, None) => progress("nothing to do: the database is up to date"),
+                (true, Some(_)) => progress("the migrations are up to date"),
+                (false, _) => {}
             }
             pending.iter().for_each(|migration| say!("{}", migration.up));
             return Ok(());

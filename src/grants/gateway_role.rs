@@ -84,7 +84,11 @@ impl GatewayRole {
                 "has {}, which the service doesn't need (alter role {} {})",
                 attributes.join(", "),
                 quoted(name),
-                attributes.iter().map(|attribute| format!("no{}", attribute.to_lowercase())).collect::<Vec<_>>().join(" ")
+                attributes
+                    .iter()
+                    .map(|attribute| format!("no{}", attribute.to_lowercase()))
+                    .collect::<Vec<_>>()
+                    .join(" ")
             ),
             None => return Ok(role(Standing::Present { can_login })),
         };

@@ -54,7 +54,8 @@ select r.rolname::text from pg_catalog.pg_class c cross join lateral aclexplode(
 join pg_catalog.pg_roles r on r.oid = privilege.grantee
 where c.oid = to_regclass('rowcast.cursor') and privilege.privilege_type = 'UPDATE' and privilege.grantee <> c.relowner";
 
-const HASHES: &str = "select encode(sha256(convert_to($1, 'UTF8')), 'hex'), encode(sha256(convert_to($2, 'UTF8')), 'hex')";
+const HASHES: &str =
+    "select encode(sha256(convert_to($1, 'UTF8')), 'hex'), encode(sha256(convert_to($2, 'UTF8')), 'hex')";
 
 /// What is to be done, so that this role, and those that run the service already, may run these queries and no others.
 /// Nothing is done yet.
@@ -69,9 +70,12 @@ pub async fn plan(connection: &mut PgConnection, role: &str, queries: &[Granted]
     }
     let installed: Vec<(String, String, Option<String>, bool)> =
         sqlx::query_as(INSTALLED).bind(&roles).fetch_all(&mut *connection).await?;
-    let installed = installed
-        .into_iter()
-        .map(|(name, arguments, definition, granted)| Installed { name, arguments, definition, granted });
+    let installed = installed.into_iter().map(|(name, arguments, definition, granted)| Installed {
+        name,
+        arguments,
+        definition,
+        granted,
+    });
     let installed: Vec<Installed> = installed.collect();
     let path = search_path(connection).await?;
     let grantees: Vec<String> = roles.iter().map(|role| quoted(role)).collect();

@@ -85,9 +85,9 @@ pub(crate) fn function_name(kind: Kind, name: &str) -> String {
         return whole;
     }
     // FNV-1a: the same in every version of this program.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mut kept = String::new();
     for character in whole.chars().filter(|character| *character != '\0') {
         if kept.len() + character.len_utf8() > LONGEST_NAME - 17 {
@@ -154,8 +154,7 @@ pub async fn source(pool: &PgPool, query: &Granted) -> Result<Option<String>, sq
 }
 
 /// What to do about a function that fails.
-pub const OUTDATED: &str =
-    "the function that was granted for it no longer fits the database: as the owner, run `rowcast migrate --gateway-role ROLE`";
+pub const OUTDATED: &str = "the function that was granted for it no longer fits the database: as the owner, run `rowcast migrate --gateway-role ROLE`";
 
 /// Why the database refuses a query's own SQL, and what to do where it is the role's rights.
 pub fn with_remedy(reason: String, granting: Granting) -> String {
@@ -188,6 +187,9 @@ mod tests {
 
     #[test]
     fn a_name_is_quoted_whatever_is_in_it() {
-        assert_eq!(call("lookup_a\"; drop table users; --", true), "rowcast.\"lookup_a\"\"; drop table users; --\"($1)");
+        assert_eq!(
+            call("lookup_a\"; drop table users; --", true),
+            "rowcast.\"lookup_a\"\"; drop table users; --\"($1)"
+        );
     }
 }

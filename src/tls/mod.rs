@@ -222,7 +222,9 @@ impl Tls {
     fn root_store(&self) -> Result<RootCertStore, Error> {
         let mut store = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&self.roots).flatten() {
-            store.add(certificate).map_err(|error| wrong(format!("a certificate of sslrootcert is no CA's: {error}")))?;
+            store
+                .add(certificate)
+                .map_err(|error| wrong(format!("a certificate of sslrootcert is no CA's: {error}")))?;
         }
         Ok(store)
     }
@@ -245,7 +247,8 @@ fn default_root_certificate() -> Option<String> {
 
 fn system_roots() -> Result<Arc<[u8]>, Error> {
     let mut store = RootCertStore::empty();
-    let usable = rustls_native_certs::load_native_certs().certs.into_iter().filter(|one| store.add(one.clone()).is_ok());
+    let usable =
+        rustls_native_certs::load_native_certs().certs.into_iter().filter(|one| store.add(one.clone()).is_ok());
     let pem: String = usable.map(|certificate| as_pem(&certificate)).collect();
     match pem.is_empty() {
         false => Ok(pem.into_bytes().into()),
@@ -272,7 +275,9 @@ fn certificates(parameter: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(wrong(format!("the file of {parameter} holds no certificate as PEM (-----BEGIN CERTIFICATE-----)"))),
+        Ok(_) => {
+            Err(wrong(format!("the file of {parameter} holds no certificate as PEM (-----BEGIN CERTIFICATE-----)")))
+        }
         Err(error) => Err(wrong(format!("the file of {parameter} holds no certificates as PEM: {error}"))),
     }
 }
