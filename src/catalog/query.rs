@@ -119,7 +119,8 @@ impl Query {
         let mut refused = None;
         if granting == Granting::Current {
             let call = format!("select * from {}", grants::call(&function, self.takes_keys)).into();
-            match self.prepare_form(&call, "", pool).await {
+            // Boxed, since a query's future is large.
+            match Box::pin(self.prepare_form(&call, "", pool)).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
                 Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
                 Err(QueryError::Refused(reason)) => {
@@ -128,7 +129,7 @@ impl Query {
             }
         }
         for sql in &self.forms {
-            match self.prepare_form(sql, " limit 0", pool).await {
+            match Box::pin(self.prepare_form(sql, " limit 0", pool)).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
                 Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
                 Err(QueryError::Refused(reason)) => {
@@ -169,7 +170,7 @@ impl Query {
         let attempt = async {
             attempt.await.map_err(|error| if is_cancelled(&error) { sqlx::Error::PoolTimedOut } else { error })
         };
-        let runnable = within_time(attempt).await?;
+        let runnable = within_time(Box::pin(attempt)).await?;
         match runnable.columns.contains_key("key") {
             true => Ok(runnable),
             false => Err(QueryError::Refused("its SQL returns no column \"key\"".to_owned())),

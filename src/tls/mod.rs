@@ -79,14 +79,17 @@ enum Mode {
     VerifyFull,
 }
 
+/// Certificates, or a key, as PEM.
+type Pem = Arc<[u8]>;
+
 /// The settings for TLS, with the certificates read: both clients get the same.
 #[derive(Clone)]
 pub struct Tls {
     mode: Mode,
-    /// The CAs that are trusted, as PEM; empty below `verify-ca`.
-    roots: Arc<[u8]>,
-    /// The client's own certificate and key, as PEM.
-    own: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    /// The CAs that are trusted; empty below `verify-ca`.
+    roots: Pem,
+    /// The client's own certificate and key.
+    own: Option<(Pem, Pem)>,
 }
 
 impl Tls {
@@ -245,7 +248,7 @@ fn default_root_certificate() -> Option<String> {
     path.is_file().then(|| path.to_string_lossy().into_owned())
 }
 
-fn system_roots() -> Result<Arc<[u8]>, Error> {
+fn system_roots() -> Result<Pem, Error> {
     let mut store = RootCertStore::empty();
     let usable =
         rustls_native_certs::load_native_certs().certs.into_iter().filter(|one| store.add(one.clone()).is_ok());
@@ -265,7 +268,7 @@ fn as_pem(certificate: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
-fn roots_of(parameter: &str, path: &str) -> Result<Arc<[u8]>, Error> {
+fn roots_of(parameter: &str, path: &str) -> Result<Pem, Error> {
     let pem = read(parameter, path)?;
     certificates(parameter, &pem)?;
     Ok(pem)
@@ -282,7 +285,7 @@ fn certificates(parameter: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'stati
     }
 }
 
-fn read(parameter: &str, path: &str) -> Result<Arc<[u8]>, Error> {
+fn read(parameter: &str, path: &str) -> Result<Pem, Error> {
     fs::read(path).map(Arc::from).map_err(|error| wrong(format!("{parameter}: the file {path} can't be read: {error}")))
 }
 
