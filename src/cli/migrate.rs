@@ -72,23 +72,22 @@ impl Migrate {
         if pending.is_empty() {
             say!("up to date at {:04}", MIGRATIONS[MIGRATIONS.len() - 1].version);
         }
+        let identity = migrator.identity().await?;
         let marketplace = migrator.marketplace().await?;
-        if marketplace.iter().all(|(_, watched)| matches!(watched, Watched::Missing)) {
-            say!("none of the marketplace's tables is here; to watch yours: rowcast watch TABLE");
-            return Ok(());
-        }
-        for (table, watched) in marketplace {
+        let none = marketplace.iter().all(|(_, watched)| matches!(watched, Watched::Missing));
+        for (table, watched) in marketplace.iter().filter(|_| !none) {
             match watched {
                 Watched::Yes => say!("watched  {table}"),
                 Watched::No => say!("not watched  {table}; to watch it: rowcast watch {table}"),
                 Watched::Missing => say!("missing  {table}; once it is there: rowcast watch {table}"),
             }
         }
-        for (table, watched) in migrator.identity().await? {
-            // The others are none that rowcast needs to know of.
-            if watched == Watched::Yes {
-                say!("watched  {table}");
-            }
+        // Of these, one that isn't watched is nothing that rowcast needs to know of.
+        for (table, _) in identity.iter().filter(|(_, watched)| *watched == Watched::Yes) {
+            say!("watched  {table}");
+        }
+        if none {
+            say!("none of the marketplace's tables is here; to watch yours: rowcast watch TABLE");
         }
         Ok(())
     }
