@@ -10,6 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
+pub use crate::database_url::{DatabaseUrl, Target};
 use crate::{
     auth::AuthConfig,
     capture::CaptureOptions,
@@ -213,93 +214,9 @@ impl TryFrom<String> for AdminListen {
     }
 }
 
-/// `DATABASE_URL`, as an existing application has it.
-#[derive(Clone)]
-pub struct DatabaseUrl(String);
-
-/// Query parameters that Prisma reads and Postgres' own clients don't know.
-const PRISMA_PARAMETERS: [&str; 9] = [
-    "schema",
-    "connection_limit",
-    "pool_timeout",
-    "pgbouncer",
-    "socket_timeout",
-    "statement_cache_size",
-    "sslidentity",
-    "sslpassword",
-    "sslaccept",
-];
-
-impl DatabaseUrl {
-    /// Checks the URL's form, and leaves out the parameters that only Prisma understands.
-    pub fn parse(url: &str) -> Result<Self, Error> {
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(Error::Configuration(
-                "DATABASE_URL must look like postgres://user:password@host:5432/database; found something that doesn't begin with postgres://".into(),
-            ));
-        }
-        let cleaned = match url.split_once('?') {
-            None => url.to_owned(),
-            Some((base, query)) => {
-                let kept: Vec<&str> = query
-                    .split('&')
-                    .filter(|pair| !PRISMA_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default()))
-                    .filter(|pair| !pair.is_empty())
-                    .collect();
-                if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
-            }
-        };
-        let url = Self(cleaned);
-        url.for_capture()?;
-        url.for_pool()?;
-        Ok(url)
-    }
-
-    /// For the connections that listen and sweep.
-    pub fn for_capture(&self) -> Result<tokio_postgres::Config, Error> {
-        self.0.parse().map_err(|error: tokio_postgres::Error| {
-            // The source names the parameter; the URL itself may hold a password.
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            Error::Configuration(format!("DATABASE_URL can't be read: {cause}"))
-        })
-    }
-
-    /// For migrations, lookups and sign-in.
-    pub fn for_pool(&self) -> Result<sqlx::postgres::PgConnectOptions, Error> {
-        let options: sqlx::postgres::PgConnectOptions =
-            self.0.parse().map_err(|error| Error::Configuration(format!("DATABASE_URL can't be read: {error}")))?;
-        // A start-up parameter that poolers refuse; no lookup reads floats.
-        Ok(options.extra_float_digits(None))
-    }
-}
-
-impl std::fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DatabaseUrl(…)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prisma_url_is_understood() {
-        let url = DatabaseUrl::parse("postgresql://u:p@h:5433/shop?schema=public&connection_limit=5&connect_timeout=7")
-            .unwrap();
-        assert_eq!(url.0, "postgresql://u:p@h:5433/shop?connect_timeout=7");
-        assert_eq!(DatabaseUrl::parse("postgres://h/shop?schema=public").unwrap().0, "postgres://h/shop");
-    }
-
-    #[test]
-    fn a_wrong_url_is_explained_without_its_password() {
-        for url in
-            ["mysql://u:secret@h/d", "secret", "postgres://u:secret@h:port/d", "postgres://u:secret@h/d?target=secret1"]
-        {
-            let message = DatabaseUrl::parse(url).unwrap_err().to_string();
-            assert!(message.contains("DATABASE_URL") && !message.contains("u:secret"), "{message}");
-        }
-    }
 
     #[test]
     fn the_example_configuration_is_the_default() {

@@ -12,6 +12,7 @@ use crate::{
     catalog::{Catalog, Engine},
     config::{AdminListen, Config, DatabaseUrl, LookupConfig},
     error::Error,
+    footing,
     gateway::{Gateway, Neighbours},
     http::{self, Admin, Http},
     inbox::Inbox,
@@ -94,6 +95,7 @@ pub async fn run(
     let few = LookupConfig { connections: 3, ..config.lookups.clone() };
     let scheduled = pool::open(&few, &url, "schedules").await?;
     migrate::require_current(&pool).await?;
+    footing::warn(&url, &pool).await;
 
     let metrics = Arc::new(Metrics::new());
     let catalog = Arc::new(catalog);

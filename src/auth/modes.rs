@@ -15,6 +15,7 @@ use super::{
     session::{self, Session, SessionRules, Sessions},
 };
 use crate::{
+    config::Target,
     error::Error,
     gateway::{Handshake, Refused, SignIn},
     identity::{Claimed, Grounds, Identity, SignedIn},
@@ -94,7 +95,7 @@ impl Modes {
     /// # Errors
     ///
     /// If the database lacks what they need.
-    pub async fn open(self, pool: &PgPool, database: &tokio_postgres::Config) -> Result<Arc<dyn SignIn>, Error> {
+    pub async fn open(self, pool: &PgPool, database: &Target) -> Result<Arc<dyn SignIn>, Error> {
         let people = People::new(&self.config.identity, pool);
         if self.on != [Mode::Anonymous] {
             people.check().await?;

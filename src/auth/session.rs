@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     capture::Connection,
+    config::Target,
     error::Error,
     gateway::{Handshake, Refused},
     pool,
@@ -109,7 +110,7 @@ impl SessionRules {
     /// # Errors
     ///
     /// If it has no such table, or it may not be read.
-    pub async fn open(self, pool: &PgPool, database: &tokio_postgres::Config) -> Result<Sessions, Error> {
+    pub async fn open(self, pool: &PgPool, database: &Target) -> Result<Sessions, Error> {
         let Self { config, secrets } = self;
         let zone = match &config.time_zone {
             Some(zone) => zone.clone(),
@@ -183,7 +184,7 @@ impl Sessions {
 
 /// The time zone that the application's connections have unless they set another. Those of a pool can't tell: they set
 /// UTC for themselves.
-async fn server_time_zone(database: &tokio_postgres::Config) -> Result<String, Error> {
+async fn server_time_zone(database: &Target) -> Result<String, Error> {
     let unreachable =
         |error: &dyn std::fmt::Display| Error::Unreachable(format!("the database's time zone can't be read: {error}"));
     let connection = Connection::open(database, "sign-in").await.map_err(|error| unreachable(&error))?;

@@ -80,9 +80,11 @@ impl Service {
     }
 }
 
-/// Logs to standard error. The Socket.IO crates log auth payloads at debug level, so that is never let through.
+/// Logs to standard error. The Socket.IO crates log auth payloads at debug level, and sqlx a line of PGPASSFILE that it can't
+/// read, so these are never let through.
 fn init_tracing() -> Result<(), Error> {
-    const QUIET: [&str; 3] = ["socketioxide=info", "engineioxide=info", "socketioxide_core=info"];
+    const QUIET: [&str; 4] =
+        ["socketioxide=info", "engineioxide=info", "socketioxide_core=info", "sqlx_postgres::options::pgpass=off"];
     let given = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,sqlx=warn".into());
     let mut filter = EnvFilter::try_new(&given).map_err(|error| {
         Error::Configuration(format!(

@@ -145,10 +145,16 @@ impl Process {
 
     /// The same with more options.
     pub async fn start_with(database_url: &str, options: &[&str]) -> Self {
+        Self::start_in(database_url, options, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub async fn start_in(database_url: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rowcast"))
             .args(["serve", "--auth", "insecure", "--listen", FREE_PORT, "--admin-listen", FREE_PORT])
             .args(options)
             .env("DATABASE_URL", database_url)
+            .envs(environment.iter().copied())
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
