@@ -29,7 +29,13 @@ pub async fn unmigrated() -> Database {
 async fn owned(database: Database) -> Database {
     create(&database, OWNER).await;
     let name: String = database.row("select current_database()::text", &[]).await.get(0);
-    database.run(&format!("grant create on database {name} to {OWNER}; alter schema public owner to {OWNER}")).await;
+    // Before Postgres 15 everybody may create objects in `public`.
+    database
+        .run(&format!(
+            "grant create on database {name} to {OWNER}; alter schema public owner to {OWNER};
+             revoke create on schema public from public"
+        ))
+        .await;
     database.run(&format!("set role {OWNER}; {SCHEMA}; {SEED}; reset role")).await;
     database
 }
