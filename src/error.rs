@@ -115,6 +115,9 @@ pub fn is_cancelled(error: &sqlx::Error) -> bool {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        if let Some(complaint) = crate::tls::complaint(&error) {
+            return Self::Unreachable(format!("cannot reach the database: {complaint}"));
+        }
         let Some(db) = error.as_database_error() else {
             return Self::Unreachable(format!(
                 "cannot reach the database: {error}. Is the server running, and does DATABASE_URL name its host and port?"
@@ -122,8 +125,12 @@ impl From<sqlx::Error> for Error {
         };
         let text = db.message().to_owned();
         match db.code().as_deref() {
+            // What pg_hba.conf says of who comes without TLS.
+            Some(sqlstate::INVALID_AUTHORIZATION) if text.contains("no encryption") => Self::Unreachable(format!(
+                "the database refused the login: {text}. It may ask for TLS: write sslmode=verify-full and sslrootcert into DATABASE_URL"
+            )),
             Some(sqlstate::INVALID_PASSWORD | sqlstate::INVALID_AUTHORIZATION) => Self::Unreachable(format!(
-                "the database refused the login: {text}. Check the user and the password in DATABASE_URL"
+                "the database refused the login: {text}. Check the user and the password in DATABASE_URL (or in the file that PGPASSFILE names, whose mode must be 600)"
             )),
             Some(sqlstate::INVALID_CATALOG_NAME) => {
                 Self::Unreachable(format!("{text}. Check the database's name at the end of DATABASE_URL"))

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
-//! what no event waits for is in `beside`. `contract` describes all this to frontends, and `cli` to people.
+//! what no event waits for is in `beside`. `database_url` and `tls` say how the database is reached, `grants` what may be asked there. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
 pub mod auth;
@@ -24,11 +24,14 @@ pub mod change;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod database_url;
 pub mod error;
 pub mod event;
+pub mod footing;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod grants;
 pub mod http;
 pub mod identity;
 pub mod inbox;
@@ -42,4 +45,5 @@ pub mod replay;
 pub mod room;
 pub mod serve;
 pub mod shape;
+pub mod tls;
 pub mod wire;

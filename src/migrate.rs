@@ -29,10 +29,14 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 3] =
-    [migration!(1, "capture"), migration!(2, "watch_marketplace"), migration!(3, "inbox_and_schedules")];
+pub const MIGRATIONS: [Migration; 4] = [
+    migration!(1, "capture"),
+    migration!(2, "watch_marketplace"),
+    migration!(3, "inbox_and_schedules"),
+    migration!(4, "identity"),
+];
 
-/// The tables that the migrations watch where they exist.
+/// The tables that the migrations watch where they exist, besides those of [`IDENTITY`].
 pub const MARKETPLACE: [&str; 7] = [
     "products",
     "wholesale_invitations",
@@ -42,6 +46,10 @@ pub const MARKETPLACE: [&str; 7] = [
     "wholesale_orders",
     "wholesale_payments",
 ];
+
+/// The tables that say who may hear what: of these only some columns are captured. They are watched where they exist and
+/// have the columns that show what they are.
+pub const IDENTITY: [&str; 4] = ["users", "user_store_memberships", "sessions", "session"];
 
 /// A table that is locked is tried again so often; each try waits two seconds at most.
 const TRIES: u32 = 15;
@@ -91,6 +99,11 @@ impl Migrator {
         Ok(Self { connection, progress })
     }
 
+    /// The connection, for what is not a migration.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
     /// The versions that have been applied.
     pub async fn applied(&mut self) -> Result<Vec<i32>, Error> {
         let exists: bool = sqlx::query_scalar("select to_regclass('rowcast.migration') is not null")
@@ -121,8 +134,17 @@ impl Migrator {
 
     /// How each of the marketplace's tables stands.
     pub async fn marketplace(&mut self) -> Result<Vec<(&'static str, Watched)>, Error> {
+        self.tables(&MARKETPLACE).await
+    }
+
+    /// How each of the tables stands that say who may hear what.
+    pub async fn identity(&mut self) -> Result<Vec<(&'static str, Watched)>, Error> {
+        self.tables(&IDENTITY).await
+    }
+
+    async fn tables(&mut self, names: &[&'static str]) -> Result<Vec<(&'static str, Watched)>, Error> {
         let mut tables = Vec::new();
-        for table in MARKETPLACE {
+        for table in names.iter().copied() {
             let row = sqlx::query(
                 "select to_regclass($1) is not null, exists (select from rowcast.watched w where w.relation = to_regclass($1))",
             )
@@ -139,14 +161,32 @@ impl Migrator {
         Ok(tables)
     }
 
-    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`.
-    pub async fn watch(&mut self, table: &str, exclude: &[String]) -> Result<String, Error> {
+    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`. With `only`, no column but these.
+    ///
+    /// A table that has such a list keeps it where nothing else is said: watching it again must not let a password hash
+    /// into the log.
+    pub async fn watch(&mut self, table: &str, exclude: &[String], only: Option<&[String]>) -> Result<String, Error> {
         self.require_migrated().await?;
+        if let Some(missing) = self.pending().await?.first() {
+            return Err(Error::NotMigrated(format!(
+                "the database is older than this program, it lacks migration {}; run `rowcast migrate`",
+                missing.version
+            )));
+        }
         self.require_table(table).await?;
+        let kept: Option<Vec<String>> = match (exclude, only) {
+            ([], None) => {
+                let listed = "select only_columns from rowcast.watched where relation = to_regclass($1)";
+                sqlx::query_scalar(listed).bind(table).fetch_optional(&mut self.connection).await?.flatten()
+            }
+            _ => None,
+        };
+        let only = only.or(kept.as_deref());
         self.patiently(async |connection: &mut PgConnection| {
-            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2)")
+            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2, $3)")
                 .bind(table)
                 .bind(exclude)
+                .bind(only)
                 .fetch_one(connection)
                 .await
         })
@@ -198,14 +238,10 @@ impl Migrator {
         )))
     }
 
-    /// A file that is one transaction runs as a whole, the others statement by statement, so that no lock is held
+    /// What stands between `begin` and `commit` runs as a whole, the rest statement by statement, so that no lock is held
     /// longer than its statement needs.
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
-        let statements: Vec<&'static str> = match sql.contains("\nbegin;") {
-            true => vec![sql],
-            false => sql.split_inclusive(";\n").filter(|statement| !statement.trim().is_empty()).collect(),
-        };
-        for statement in statements {
+        for statement in steps(sql) {
             self.patiently(async |connection: &mut PgConnection| {
                 sqlx::raw_sql(statement).execute(connection).await.map(drop)
             })
@@ -269,6 +305,17 @@ impl Migrator {
     }
 }
 
+/// A migration's transaction, which comes first where there is one, and its single statements.
+fn steps(sql: &'static str) -> Vec<&'static str> {
+    const COMMIT: &str = "\ncommit;\n";
+    let (transaction, rest) = match sql.find(COMMIT) {
+        Some(at) => sql.split_at(at + COMMIT.len()),
+        None => ("", sql),
+    };
+    let statements = std::iter::once(transaction).chain(rest.split_inclusive(";\n"));
+    statements.filter(|statement| !statement.trim().is_empty()).collect()
+}
+
 /// What `rowcast serve` needs of a database, checked before it starts.
 pub async fn require_current(pool: &sqlx::PgPool) -> Result<(), Error> {
     let exists: bool = sqlx::query_scalar("select to_regnamespace('rowcast') is not null").fetch_one(pool).await?;
@@ -279,7 +326,7 @@ pub async fn require_current(pool: &sqlx::PgPool) -> Result<(), Error> {
         sqlx::query_scalar::<_, Option<i32>>("select max(version) from rowcast.migration").fetch_one(pool).await;
     let newest = newest.map_err(|error| match error.as_database_error().and_then(|db| db.code()).as_deref() {
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Error::Denied(
-            "this role may not read the schema rowcast; let its owner run: select rowcast.grant_gateway('ROLE')".into(),
+            "this role may not read the schema rowcast; let its owner run: rowcast migrate --gateway-role ROLE".into(),
         ),
         Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA) => never_migrated(),
         _ => error.into(),

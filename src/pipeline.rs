@@ -11,11 +11,12 @@ use serde_json::{json, value::RawValue};
 use sqlx::PgPool;
 
 use crate::{
+    auth::Concerns,
     capture::{Sink, SinkError},
     catalog::{Catalog, Engine, Evaluated, Failure, Inactive},
     change::{Change, Op, Page, Row, Tables},
     gateway::{Gateway, Policy},
-    identity::Identity,
+    identity::{Concern, Identity},
     inbox::Inbox,
     metrics::Metrics,
     pool,
@@ -41,6 +42,8 @@ pub struct Pipeline {
     engine: Engine,
     gateway: Gateway,
     metrics: Arc<Metrics>,
+    /// Whose sign-in a change concerns.
+    concerns: Concerns,
     inbox: Inbox,
     /// For dead letters.
     pool: PgPool,
@@ -54,6 +57,10 @@ pub struct Pipeline {
 
 impl Sink for Pipeline {
     async fn page(&mut self, page: Page) -> Result<(), SinkError> {
+        // Before the events are made, so that who may hear them no longer is asked about meanwhile.
+        for concern in page.changes.iter().flat_map(|change| self.concerns.of(change)) {
+            self.gateway.doubt(&concern);
+        }
         let mut evaluated = self.evaluate(&page).await?;
         if !evaluated.failures.is_empty() && self.bound_at.elapsed() > REBIND_INTERVAL {
             // The table of a lookup may have gone: bound anew, the rules do without it.
@@ -93,16 +100,18 @@ impl Sink for Pipeline {
     }
 
     fn resync(&mut self, reason: &str) {
+        // Among what was lost may be the end of a sign-in.
+        self.gateway.doubt(&Concern::Everybody);
         self.gateway.resync(reason);
     }
 }
 
 impl Pipeline {
     /// No rule is live until capture has told of the tables.
-    pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, pool: PgPool) -> Self {
+    pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, concerns: Concerns, pool: PgPool) -> Self {
         let inbox = Inbox::new(pool.clone());
         let delivered = HashSet::new();
-        Self { engine, gateway, metrics, inbox, pool, delivered, bound_at: Instant::now(), inactive: None }
+        Self { engine, gateway, metrics, concerns, inbox, pool, delivered, bound_at: Instant::now(), inactive: None }
     }
 
     /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
@@ -153,6 +162,9 @@ impl Pipeline {
         self.metrics.rules_inactive.set(inactive.len() as i64);
         for rule in &inactive {
             tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
+        }
+        for table in self.concerns.tables().filter(|table| tables.get(table).is_none()) {
+            tracing::warn!(%table, "not watched, though sign-ins rest on it: what changes there takes effect for who is connected only when their sign-in is confirmed by routine ([gateway] confirm_interval). To mend that: rowcast watch");
         }
         let tables = tables.iter().count();
         tracing::info!(tables, inactive = inactive.len(), "rules are bound to the watched tables");

@@ -7,6 +7,8 @@
 //! | `waiting` | who came to a room for something that wasn't there |
 //! | `moments` | what only the gateway knows, through the rules |
 //! | `upkeep` | deletes what is too old |
+//!
+//! And the gateway confirms the sign-ins of who is connected.
 
 mod announcements;
 mod moments;
@@ -52,7 +54,7 @@ pub fn run(
         lasting_schedules,
     };
     let announcements = Announcements { catalog: catalog.clone(), pool: pool.clone(), gateway: gateway.clone() };
-    let stop = stop.clone();
+    let (gateway, stop) = (gateway.clone(), stop.clone());
     async move {
         tokio::join!(
             schedules.run(stop.clone()),
@@ -60,6 +62,7 @@ pub fn run(
             moments.run(stop.clone()),
             announcements.run(stop.clone()),
             upkeep.run(stop.clone()),
+            gateway.keep_standing(stop.clone()),
         );
     }
 }

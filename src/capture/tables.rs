@@ -16,6 +16,7 @@ select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as null
 from rowcast.watched w
 join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
      and not a.attname::text = any (w.excluded)
+     and (w.only_columns is null or a.attname::text = any (w.only_columns))
 join pg_catalog.pg_type t on t.oid = a.atttypid
 join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
 "#;

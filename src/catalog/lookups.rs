@@ -20,7 +20,10 @@ use super::{
     query::{Prepared, Query, QueryError, Runnable},
     rule::parse_table,
 };
-use crate::change::{Row, TableName};
+use crate::{
+    change::{Row, TableName},
+    grants::Kind,
+};
 
 /// Keys that a cache holds at most.
 const CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -57,7 +60,7 @@ impl Lookup {
                 Returns::Many
             }
         };
-        let query = Query::compile(&place, sql, true, faults);
+        let query = Query::compile((Kind::Lookup, &name), &place, sql, true, faults);
         let table = |At { line, value }: At<String>| {
             parse_table(&value).map_err(|reason| faults.push(place.fault(line, reason))).ok()
         };

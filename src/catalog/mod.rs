@@ -77,7 +77,7 @@ use self::{
     query::Prepared,
     rooms::Rooms,
 };
-use crate::{change::TableName, identity::Identity, room::Room};
+use crate::{change::TableName, grants::Granted, identity::Identity, room::Room};
 
 /// Values by name, from the operator's configuration; they override those in the catalog's `[settings]`.
 pub type Settings = BTreeMap<String, toml::Value>;
@@ -289,6 +289,14 @@ impl Catalog {
     /// Whether it says who hears announcements.
     pub fn announces(&self) -> bool {
         self.announced_to.is_some()
+    }
+
+    /// All its queries, as they are granted to a role that may not read the tables.
+    pub fn granted(&self) -> Vec<Granted> {
+        let lookups = self.lookups.iter().map(|lookup| &lookup.query);
+        let schedules = self.schedules.iter().map(|schedule| &schedule.query);
+        let waiting = self.waiting.iter().map(|list| &list.query);
+        lookups.chain(schedules).chain(waiting).map(query::Query::granted).collect()
     }
 
     pub fn waiting_lists(&self) -> &[WaitingList] {

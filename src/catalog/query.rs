@@ -14,6 +14,7 @@ use super::{
 use crate::{
     change::{Column, Kind, Row},
     error::{is_cancelled, is_unavailable},
+    grants::{self, Granted, Granting, Kind as GrantedKind},
     pool, wire,
 };
 
@@ -21,8 +22,12 @@ use crate::{
 pub(super) const WRITES: &str = "SQLSTATE 25006";
 
 /// A query in one or more forms: the first that the database can run is used. Each returns a column `key`.
+///
+/// A role that may not read the tables runs the function that was granted for it, which does the same.
 #[derive(Debug)]
 pub(super) struct Query {
+    kind: GrantedKind,
+    name: String,
     forms: Vec<Arc<str>>,
     /// Whether it is given keys, `$1::text[]`.
     takes_keys: bool,
@@ -59,7 +64,13 @@ pub enum QueryError {
 }
 
 impl Query {
-    pub fn compile(place: &Place, forms: Vec<At<String>>, takes_keys: bool, faults: &mut Vec<Fault>) -> Self {
+    pub fn compile(
+        (kind, name): (GrantedKind, &str),
+        place: &Place,
+        forms: Vec<At<String>>,
+        takes_keys: bool,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         for form in &forms {
             if takes_keys != form.value.contains("$1") {
                 let reason = match takes_keys {
@@ -70,7 +81,7 @@ impl Query {
             }
         }
         let forms = forms.into_iter().map(|form| form.value.trim().trim_end_matches(';').into()).collect();
-        Self { forms, takes_keys }
+        Self { kind, name: name.to_owned(), forms, takes_keys }
     }
 
     /// Without the keys that the schedule of this name, a plain word, has told: so its result doesn't grow with its past.
@@ -90,15 +101,40 @@ impl Query {
         self.forms.iter().map(|form| &**form)
     }
 
-    /// Has the database prepare the forms, and run the first that it takes for no key at all: that shows missing
-    /// privileges too.
+    /// As it is granted to a role that may not read the tables.
+    pub fn granted(&self) -> Granted {
+        let forms = self.forms.iter().map(|form| form.to_string()).collect();
+        Granted { kind: self.kind, name: self.name.clone(), forms, takes_keys: self.takes_keys }
+    }
+
+    /// The function that was granted, if it is current and works; else the first form that the database takes, run for no
+    /// key at all: that shows missing privileges too.
     pub async fn prepare(&self, pool: &PgPool) -> Prepared {
+        let function = grants::function_name(self.kind, &self.name);
+        let granting = match within_time(grants::look(pool, &function, &self.forms)).await {
+            Ok(granting) => granting,
+            Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
+            Err(QueryError::Refused(_)) => Granting::Missing,
+        };
         let mut refused = None;
-        for sql in &self.forms {
-            match self.prepare_form(sql, pool).await {
+        if granting == Granting::Current {
+            let call = format!("select * from {}", grants::call(&function, self.takes_keys)).into();
+            // Boxed, since a query's future is large.
+            match Box::pin(self.prepare_form(&call, "", pool)).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
                 Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
-                Err(QueryError::Refused(reason)) => refused = refused.or(Some(reason)),
+                Err(QueryError::Refused(reason)) => {
+                    refused = Some(format!("{reason}; {}", grants::OUTDATED));
+                }
+            }
+        }
+        for sql in &self.forms {
+            match Box::pin(self.prepare_form(sql, " limit 0", pool)).await {
+                Ok(runnable) => return Prepared::Runnable(runnable),
+                Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
+                Err(QueryError::Refused(reason)) => {
+                    refused = refused.or_else(|| Some(grants::with_remedy(reason, granting)));
+                }
             }
         }
         Prepared::Refused(refused.unwrap_or_else(|| "there is no SQL".to_owned()))
@@ -113,7 +149,8 @@ impl Query {
         Runnable { sql: sql.clone(), takes_keys: self.takes_keys, columns: Arc::new(columns) }
     }
 
-    async fn prepare_form(&self, sql: &Arc<str>, pool: &PgPool) -> Result<Runnable, QueryError> {
+    /// `limit` is empty for a function: what is in it shows only when it is run.
+    async fn prepare_form(&self, sql: &Arc<str>, limit: &str, pool: &PgPool) -> Result<Runnable, QueryError> {
         let attempt = async {
             let mut connection = pool.acquire().await?;
             let plain = format!("select * from ({sql}\n) found");
@@ -122,7 +159,7 @@ impl Query {
                 statement.columns().iter().map(|column| (column.name().into(), describe(column.type_info())));
             let runnable = self.runnable(sql, described.collect());
             if runnable.columns.contains_key("key") {
-                let none = format!("{} limit 0", runnable.wrapped());
+                let none = format!("{}{limit}", runnable.wrapped());
                 let query = sqlx::query(AssertSqlSafe(none));
                 let query = if self.takes_keys { query.bind(Vec::<String>::new()) } else { query };
                 query.execute(&mut *connection).await?;
@@ -133,7 +170,7 @@ impl Query {
         let attempt = async {
             attempt.await.map_err(|error| if is_cancelled(&error) { sqlx::Error::PoolTimedOut } else { error })
         };
-        let runnable = within_time(attempt).await?;
+        let runnable = within_time(Box::pin(attempt)).await?;
         match runnable.columns.contains_key("key") {
             true => Ok(runnable),
             false => Err(QueryError::Refused("its SQL returns no column \"key\"".to_owned())),

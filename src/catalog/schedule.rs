@@ -11,7 +11,10 @@ use super::{
     query::{Prepared, Query, Runnable},
     rooms::Rooms,
 };
-use crate::change::{OWN_SCHEMA, TableName};
+use crate::{
+    change::{OWN_SCHEMA, TableName},
+    grants::Kind,
+};
 
 /// The shortest interval: a schedule is no substitute for a watched table.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
@@ -69,7 +72,7 @@ impl Schedule {
             let reason = format!("`every` is {:?}, expected {SHORTEST_INTERVAL:?} at least", every.value);
             faults.push(place.fault(every.line, reason));
         }
-        let mut query = Query::compile(&place, sql, pattern.is_some(), faults);
+        let mut query = Query::compile((Kind::Schedule, &name), &place, sql, pattern.is_some(), faults);
         if once && is_name(&name) {
             query = query.without_told(&name);
         }
@@ -99,7 +102,7 @@ impl Schedule {
 impl WaitingList {
     pub(super) fn compile(declaration: WaitingDeclaration, rooms: &Rooms, faults: &mut Vec<Fault>) -> Self {
         let WaitingDeclaration { place, name, about, room, sql } = declaration;
-        let query = Query::compile(&place, sql, true, faults);
+        let query = Query::compile((Kind::WaitingList, &name), &place, sql, true, faults);
         let rooms = kind_of_room(&place, room, rooms, faults).unwrap_or_default();
         Self { name, about, rooms, query }
     }

@@ -13,6 +13,8 @@ mod asyncapi;
 mod catalog;
 mod check;
 mod confirm;
+mod database;
+mod gateway_role;
 mod migrate;
 mod names;
 mod serve;
@@ -23,7 +25,8 @@ mod which;
 
 use clap::{Parser, Subcommand};
 
-use crate::{config::DatabaseUrl, error::Error};
+use self::database::NO_DATABASE;
+use crate::error::Error;
 
 /// Committed Postgres row changes, pushed as typed events over Socket.IO.
 ///
@@ -31,9 +34,8 @@ use crate::{config::DatabaseUrl, error::Error};
 #[derive(Debug, Parser)]
 #[command(version, after_help = crate::error::EXIT_CODES, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
-    /// The database, as postgres://user:password@host:5432/database. A Prisma URL does
-    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL")]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: database::Named,
 
     #[command(subcommand)]
     command: Command,
@@ -54,22 +56,12 @@ enum Command {
     Catalog(catalog::CatalogCommand),
 }
 
-/// What is said where a database is needed and none is named.
-const NO_DATABASE: &str =
-    "DATABASE_URL is not set, nor --database-url given; expected postgres://user:password@host:5432/database";
-
 /// Runs the command to its end.
 pub fn run(cli: Cli) -> Result<(), Error> {
-    let url = || {
-        let url = cli.database_url.as_deref().ok_or_else(|| Error::Configuration(NO_DATABASE.into()))?;
-        DatabaseUrl::parse(url)
-    };
+    let url = || cli.database.require();
     match cli.command {
         // Much of it works without a database.
-        Command::Catalog(catalog) => {
-            let url = cli.database_url.as_deref().filter(|url| !url.is_empty());
-            block_on(catalog.run(url.map(DatabaseUrl::parse).transpose()?))
-        }
+        Command::Catalog(catalog) => block_on(catalog.run(cli.database.url()?)),
         Command::Migrate(migrate) => block_on(migrate.run(url()?)),
         Command::Uninstall(uninstall) => block_on(uninstall.run(url()?)),
         Command::Watch(watch) => block_on(watch.run(url()?)),

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     catalog::{Catalog, Settings, describe::RuleView},
     change::TableName,
+    error::sqlstate,
 };
 
 /// What the names of notifications begin with.
@@ -102,7 +103,7 @@ impl Report {
             about: "announcements".to_owned(),
             place: None,
             text: format!("`rowcast announce` reaches nobody but single users: {reason}"),
-            sql: grant(reason, &database.role),
+            sql: None,
         }));
         warnings.extend(public::warnings(catalog, database));
         warnings.extend(unfit_expressions(catalog, database));
@@ -201,18 +202,27 @@ pub(super) fn reasons(view: &RuleView<'_>, database: &Database) -> (Vec<String>,
     if let Some((reason, sql)) = remedy(view, database) {
         return (vec![reason], sql);
     }
-    let sql = idle.iter().find_map(|idle| grant(&idle.reason, &database.role));
-    (idle.iter().map(|idle| idle.reason.clone()).collect(), sql)
+    (idle.iter().map(|idle| idle.reason.clone()).collect(), None)
 }
 
 /// What is wrong with the rule's table and what would help; `None` if it isn't the table.
 fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<String>)> {
     let name = &view.rule.table;
     let table = database.table(name)?;
+    let array = |columns: &[&str]| {
+        let columns: Vec<String> = columns.iter().map(|column| literal(column)).collect();
+        format!("array[{}]", columns.join(", "))
+    };
     let watch = |excluded: &[&str]| {
-        let columns: Vec<String> = excluded.iter().map(|column| literal(column)).collect();
-        let columns = if columns.is_empty() { String::new() } else { format!(", array[{}]", columns.join(", ")) };
+        let columns = if excluded.is_empty() { String::new() } else { format!(", {}", array(excluded)) };
         format!("select rowcast.watch({}{columns});", literal(&sql_name(name)))
+    };
+    // A list of the only columns stays one, with those on it that the rules need.
+    let watch_only = |listed: &[String], more: &[&str]| {
+        let mut columns: Vec<&str> = listed.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        format!("select rowcast.watch({}, only_columns => {});", literal(&sql_name(name)), array(&columns))
     };
     match table.state {
         TableState::Missing => Some((format!("the database has no table {name}"), None)),
@@ -220,7 +230,8 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
         TableState::Disabled => {
             let reason = format!("the triggers of {name} are missing or disabled");
             let excluded: Vec<&str> = table.excluded.iter().map(String::as_str).collect();
-            Some((reason, Some(watch(&excluded))))
+            let sql = table.only.as_ref().map_or_else(|| watch(&excluded), |listed| watch_only(listed, &[]));
+            Some((reason, Some(sql)))
         }
         TableState::Watched | TableState::Own => {
             let known = table.columns.as_ref()?;
@@ -237,7 +248,8 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
             let kept: Vec<&str> =
                 table.excluded.iter().map(String::as_str).filter(|column| !left_out.contains(column)).collect();
             let reason = format!("{name} leaves {} out of capture", columns(&left_out));
-            Some((reason, Some(watch(&kept))))
+            let sql = table.only.as_ref().map_or_else(|| watch(&kept), |listed| watch_only(listed, &left_out));
+            Some((reason, Some(sql)))
         }
     }
 }
@@ -245,14 +257,6 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
 /// `column stock`, `columns price, stock`
 fn columns(names: &[&str]) -> String {
     format!("column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
-}
-
-/// What lets the role read the table that it was refused.
-fn grant(reason: &str, role: &str) -> Option<String> {
-    let (_, rest) = reason.split_once("permission denied for ")?;
-    let (kind, rest) = rest.split_once(' ')?;
-    let table = rest.split(" (SQLSTATE").next()?.trim();
-    ["table", "view"].contains(&kind).then(|| format!("grant select on {table} to {role};"))
 }
 
 fn closed_rooms(catalog: &Catalog) -> Vec<Warning> {
@@ -311,7 +315,7 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
 }
 
 async fn scans(catalog: &Catalog, database: &Database) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+    let (mut warnings, mut hidden) = (Vec::new(), Vec::new());
     let lookups = catalog.described_lookups().map(|query| ("lookup", query)).zip(&database.lookups);
     let schedules = catalog.described_schedules().map(|query| ("schedule", query)).zip(&database.schedules);
     for ((kind, query), prepared) in lookups.chain(schedules) {
@@ -325,8 +329,18 @@ async fn scans(catalog: &Catalog, database: &Database) -> Vec<Warning> {
                     warning(format!("reads all of {table} each time, and no index on a column would spare it"), None)
                 }
             })),
+            // Who may run a query only through its function sees no plan.
+            Err(reason) if reason.contains(sqlstate::INSUFFICIENT_PRIVILEGE) => hidden.push(about),
             Err(reason) => warnings.push(warning(format!("its plan can't be told: {reason}"), None)),
         }
+    }
+    if !hidden.is_empty() {
+        let text = format!(
+            "{} may not read the tables, so nothing is told of missing indexes (in {} queries); run this as the owner to hear of them",
+            database.role,
+            hidden.len()
+        );
+        warnings.push(Warning { about: "plans".to_owned(), place: None, text, sql: None });
     }
     warnings
 }

@@ -42,6 +42,8 @@ pub struct Found {
     pub state: TableState,
     /// Its columns that are left out of capture.
     pub excluded: Vec<String>,
+    /// Where only some columns are captured: the list, as it was given.
+    pub only: Option<Vec<String>>,
     /// Its captured columns; `None` where they can't be told.
     pub columns: Option<Columns>,
 }
@@ -96,12 +98,17 @@ impl Database {
             let state = if table.captured { TableState::Watched } else { TableState::Disabled };
             tables.insert(
                 name.clone(),
-                Found { state, columns: Some(shapes(&table.columns)), excluded: excluded(&client, name).await? },
+                Found {
+                    state,
+                    columns: Some(shapes(&table.columns)),
+                    excluded: excluded(&client, name).await?,
+                    only: only(&client, name).await?,
+                },
             );
         }
         for (name, columns) in catalog.own_tables(&pool).await.iter() {
             let columns = columns.map(|columns| shapes(columns.iter()));
-            tables.insert(name.clone(), Found { state: TableState::Own, columns, excluded: Vec::new() });
+            tables.insert(name.clone(), Found { state: TableState::Own, columns, excluded: Vec::new(), only: None });
         }
         let unannounced = match catalog.announces() {
             true => catalog.recipients_of_announcements(&pool).await.err(),
@@ -140,11 +147,18 @@ async fn excluded(client: &Client, name: &TableName) -> Result<Vec<String>, Erro
     const EXCLUDED: &str = "
         select a.attname::text from rowcast.watched w
         join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
-             and a.attname::text = any (w.excluded)
+             and (a.attname::text = any (w.excluded) or not a.attname::text = any (w.only_columns))
         where w.schema = $1 and w.\"table\" = $2 order by 1";
     let found = client.query(EXCLUDED, &[&&*name.schema, &&*name.name]).await;
     let found = found.map_err(|error| Error::Database(describe(&error)))?;
     Ok(found.iter().map(|row| row.get(0)).collect())
+}
+
+/// The list of the only columns of a watched table that are captured, if it has one.
+async fn only(client: &Client, name: &TableName) -> Result<Option<Vec<String>>, Error> {
+    const ONLY: &str = "select w.only_columns from rowcast.watched w where w.schema = $1 and w.\"table\" = $2";
+    let found = client.query_one(ONLY, &[&&*name.schema, &&*name.name]).await;
+    found.map(|row| row.get(0)).map_err(|error| Error::Database(describe(&error)))
 }
 
 /// A table that no trigger watches, if it is there.
@@ -154,14 +168,14 @@ async fn unwatched(client: &Client, name: &TableName) -> Result<Found, Error> {
         where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')";
     let failed = |error: tokio_postgres::Error| Error::Database(describe(&error));
     if &*name.schema == OWN_SCHEMA {
-        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new() });
+        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new(), only: None });
     }
     let Some(row) = client.query_opt(KNOWN, &[&&*name.schema, &&*name.name]).await.map_err(failed)? else {
-        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new() });
+        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new(), only: None });
     };
     let quoted: String = row.get(0);
     let columns = columns_of(client, &format!("select * from {quoted}")).await.ok();
-    Ok(Found { state: TableState::Unwatched, columns, excluded: Vec::new() })
+    Ok(Found { state: TableState::Unwatched, columns, excluded: Vec::new(), only: None })
 }
 
 async fn prepare_all<'c>(client: &Client, queries: impl Iterator<Item = QueryView<'c>>) -> Vec<Prepared> {

@@ -1,8 +1,8 @@
 //! What clients may say and what they are answered, and what the server says of itself. The gateway is where it happens;
 //! the tests of the contract compare.
 
-use super::{Event, Field, Notice, Payload, Shape};
-use crate::{catalog::Catalog, event::EnvelopeStyle};
+use super::{Event, Field, Notice, Payload, Shape, shape::Literal};
+use crate::{catalog::Catalog, event::EnvelopeStyle, gateway::CLOSING_REASONS};
 
 /// A message of a client.
 #[derive(Debug)]
@@ -23,10 +23,11 @@ pub enum Answered {
     Pong,
     Listed,
     Counted,
+    Renewed,
 }
 
 impl Answered {
-    pub const ALL: [Self; 4] = [Self::Joined, Self::Pong, Self::Listed, Self::Counted];
+    pub const ALL: [Self; 5] = [Self::Joined, Self::Pong, Self::Listed, Self::Counted, Self::Renewed];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -34,6 +35,7 @@ impl Answered {
             Self::Pong => "Pong",
             Self::Listed => "NotificationList",
             Self::Counted => "Unread",
+            Self::Renewed => "Renewed",
         }
     }
 
@@ -47,6 +49,7 @@ impl Answered {
                 "A page of the inbox, the newest first. `next` goes into `before` of the next request; null at the end."
             }
             Self::Counted => "How many notifications are unread now.",
+            Self::Renewed => "Until when the sign-in holds; null if until something changes that it rests on.",
         }
     }
 
@@ -63,6 +66,7 @@ impl Answered {
                 Field::new("next", Shape::Text.or_null()),
             ],
             Self::Counted => vec![Field::new("unread", Shape::Integer)],
+            Self::Renewed => vec![Field::new("until", Shape::Timestamp.or_null())],
         }
     }
 }
@@ -98,7 +102,7 @@ pub fn all(catalog: &Catalog) -> Vec<Message> {
     };
     let one = |fields: Vec<Field>| vec![fields];
     let notification_id = || Field::new("notificationId", Shape::Text);
-    let all = Field::new("all", Shape::Literal(super::shape::Literal::Boolean(true)));
+    let all = Field::new("all", Shape::Literal(Literal::Boolean(true)));
     let page = vec![
         Field::optional("limit", Shape::Integer),
         Field::optional("before", Shape::Text.or_null()),
@@ -120,6 +124,13 @@ pub fn all(catalog: &Catalog) -> Vec<Message> {
             one(vec![room(), Field::optional("typing", Shape::Boolean)]),
             false,
             Answered::Joined,
+        ),
+        message(
+            "auth:renew",
+            "Renews one's sign-in with a fresh token, of the same user; without one, has it confirmed.",
+            one(vec![Field::new("token", Shape::Text)]),
+            true,
+            Answered::Renewed,
         ),
         message("notification:list", "Lists one's own notifications.", one(page), true, Answered::Listed),
         message(
@@ -162,7 +173,24 @@ pub fn all(catalog: &Catalog) -> Vec<Message> {
 
 /// What the server says of a connection.
 pub fn notices() -> Vec<Notice> {
+    let rooms = |key| Field::new(key, Shape::array(Shape::Text));
     vec![
+        Notice {
+            kind: "rowcast:closing",
+            about: "The server is about to disconnect this client, which then does not reconnect by itself.",
+            data: vec![
+                Field::new(
+                    "reason",
+                    Shape::union(CLOSING_REASONS.map(|reason| Shape::Literal(Literal::Text(reason.into())))),
+                ),
+                Field::new("message", Shape::Text),
+            ],
+        },
+        Notice {
+            kind: "rowcast:rooms",
+            about: "What one may hear has changed: the rooms that one is in now without having asked, and is no longer in.",
+            data: vec![rooms("joined"), rooms("left"), Field::new("position", Shape::Text.or_null())],
+        },
         Notice {
             kind: "rowcast:resumed",
             about: "Everything that was missed in these rooms has been sent.",

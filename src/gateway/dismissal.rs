@@ -12,10 +12,21 @@ const CLOSING: &str = "rowcast:closing";
 /// How long a client may keep its transport after that.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Why a client is disconnected: a word for programs, which is the label in the metrics too, and a sentence for people.
+/// The words for why a client is disconnected.
+pub const CLOSING_REASONS: [&str; 3] = [SIGNED_OUT, EXPIRED, TOO_MANY_MESSAGES];
+/// The sign-in has ended: the session was deleted, the user is gone.
+pub(super) const SIGNED_OUT: &str = "signed_out";
+/// The sign-in's time is over.
+pub(super) const EXPIRED: &str = "expired";
+/// The client did not heed the limit of its messages.
+pub(super) const TOO_MANY_MESSAGES: &str = "too_many_messages";
+
+/// Why a client is disconnected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Farewell {
+    /// One of [`CLOSING_REASONS`], for programs; the label in the metrics too.
     pub reason: &'static str,
+    /// A sentence for people.
     pub message: String,
 }
 

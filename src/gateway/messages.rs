@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use axum::http::HeaderMap;
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,10 +15,10 @@ use socketioxide::{
 };
 
 use super::{
-    Shared,
+    Handshake, Shared,
     hold::Missed,
     inbox::Question,
-    session::{Session, since},
+    session::{Client, Session, since},
     sign_in::kind,
     typing::TYPING,
 };
@@ -25,6 +26,9 @@ use crate::{
     position::Position,
     room::{MAX_LENGTH, Room},
 };
+
+/// The message that renews a sign-in.
+const RENEW: &str = "auth:renew";
 
 /// A message as it came: the JSON array of its name and arguments.
 pub(super) struct Incoming(Option<String>);
@@ -70,6 +74,7 @@ pub(super) enum Left {
     /// The client has to be brought up to date.
     Missed,
     Asked(Asked),
+    Renewal(Renewal),
 }
 
 /// A question that the database has to answer.
@@ -93,9 +98,55 @@ impl Asked {
     }
 }
 
+/// A fresh token, or a wish to have the sign-in confirmed.
+pub(super) struct Renewal {
+    auth: Value,
+    ack: AckSender,
+}
+
+/// The acknowledgement of a renewal.
+#[derive(Debug, Serialize)]
+struct Renewed {
+    success: bool,
+    /// From then on it has to be renewed again; `null` if it holds until something changes.
+    until: Option<String>,
+}
+
+impl Renewal {
+    /// Signs in anew, as the same user. What was, stays if that fails.
+    pub async fn answer(self, shared: &Shared, client: &Client) {
+        let session = &client.session;
+        let renewed = match session.questions.try_acquire() {
+            Err(_) => Err("wait for the answers to your earlier questions".to_owned()),
+            Ok(_turn) => tokio::select! {
+                () = session.gone.cancelled() => return,
+                renewed = renew(shared, client, self.auth) => renewed,
+            },
+        };
+        acknowledge(shared, session, "auth", self.ack, renewed);
+    }
+}
+
+async fn renew(shared: &Shared, client: &Client, auth: Value) -> Result<Renewed, String> {
+    let doubts = shared.standing.doubts();
+    let before = client.session.signed_in();
+    let fresh = match auth {
+        Value::Null => shared.sign_in.confirm(&before).await,
+        auth => {
+            let handshake = Handshake { auth, headers: HeaderMap::new(), address: client.session.address };
+            shared.limits.sign_in(handshake.address, shared.sign_in.sign_in(&handshake)).await
+        }
+    };
+    let fresh = fresh.map_err(|refused| refused.to_string())?;
+    let until = fresh.until.map(|until| until.to_rfc3339_opts(SecondsFormat::Millis, true));
+    shared.renew(client, fresh, doubts)?;
+    Ok(Renewed { success: true, until })
+}
+
 /// Does what the message asks for, and acknowledges it, unless the database has to be asked first.
 pub(super) fn handle(shared: &Shared, session: &Session, Incoming(text): Incoming, ack: AckSender) -> Left {
     let (kind, outcome) = match parse(text, shared.max_message_bytes) {
+        Ok((name, auth)) if name == RENEW => return Left::Renewal(Renewal { auth, ack }),
         Ok((name, payload)) => match Question::parse(&name, &payload) {
             Some(Ok(question)) => return Left::Asked(Asked { question, ack }),
             Some(Err(error)) => (metric_label(&name), Err(error)),
@@ -134,6 +185,7 @@ pub(super) fn metric_label(name: &str) -> &'static str {
         Some("ping") => "ping",
         Some("notification") => "notification",
         Some("chat") => "chat",
+        Some("auth") => "auth",
         _ => "other",
     }
 }
@@ -175,7 +227,7 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
                 leave(shared, session, shared.policy.rooms_for_message(&counterpart, identity, payload)?)
             }
             None => {
-                Err("unknown message: expected ping, join, leave, one of the join: and leave: messages, chat:typing, or notification:list, notification:read or notification:delete".to_owned())
+                Err("unknown message: expected ping, join, leave, one of the join: and leave: messages, chat:typing, auth:renew, or notification:list, notification:read or notification:delete".to_owned())
             }
         },
     }
@@ -196,7 +248,8 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     let since = since(payload, "since")?.map(str::parse::<Position>).transpose();
     let since = since.map_err(|error| format!("since: {error}"))?;
     // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
-    let signed_in = session.signed_in();
+    // Held until the rooms are entered: see `Shared::change_over`.
+    let signed_in = session.sign_in_lock().read().expect("no panic under the lock");
     if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&signed_in.identity, room)) {
         return Err(format!("there is no room {:?} that you may join", denied.as_str()));
     }
@@ -210,6 +263,7 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
         }
     };
     shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;
+    drop(signed_in);
     shared.note_arrivals(session, &rooms);
     Ok(Done { missed, ..done(shared, rooms) })
 }

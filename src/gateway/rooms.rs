@@ -168,6 +168,12 @@ impl<H: Clone> Rooms<H> {
         groups.into_iter().position(|rooms| rooms.iter().any(|room| joined.contains(room)))
     }
 
+    /// The rooms that this member is in.
+    pub fn of(&self, member: &Member) -> HashSet<Room> {
+        let inner = self.inner.read().expect("no panic under the lock");
+        inner.members.get(&member.id).map(|entry| entry.rooms.clone()).unwrap_or_default()
+    }
+
     pub fn is_in(&self, member: &Member, room: &Room) -> bool {
         let inner = self.inner.read().expect("no panic under the lock");
         inner.members.get(&member.id).is_some_and(|entry| entry.rooms.contains(room))
@@ -229,6 +235,11 @@ impl<H> Inner<H> {
 }
 
 impl Member {
+    /// Never given twice.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     fn advance(&self, from: Life, to: Life) -> bool {
         let mut life = self.life.lock().expect("no panic under the lock");
         let may = *life == from;

@@ -16,7 +16,7 @@ use socketioxide::{
     adapter::Adapter,
     extract::{AckSender, Extension, SocketRef},
     handler::{ConnectHandler, FromConnectParts, Value},
-    socket::{Sid, Socket},
+    socket::{DisconnectReason, Sid, Socket},
 };
 
 use tokio::sync::Semaphore;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ClientAddress, Handshake, Peer, Shared,
     hold::{Hold, Missed},
+    limits::Allowance,
     messages::{self, Incoming, Left},
     resume::{self, RESYNC, Resync},
     rooms::Member,
@@ -46,6 +47,10 @@ pub(super) struct Session {
     /// `None` for a visitor. The same for as long as the client is connected, whatever else becomes of its sign-in.
     pub user_id: Option<String>,
     signed_in: RwLock<Arc<SignedIn>>,
+    /// How often something had been put in doubt when that was looked up.
+    doubts: u64,
+    /// Where it connected from.
+    pub address: IpAddr,
     own_rooms: Vec<Room>,
     since: Option<Result<Position, PositionError>>,
     /// What waits while the client is brought up to date.
@@ -54,6 +59,8 @@ pub(super) struct Session {
     pub gone: CancellationToken,
     /// Questions that wait for their answers; a client with more is refused.
     pub questions: Semaphore,
+    /// What it may say.
+    pub allowance: Allowance,
     /// The disconnect handler has run.
     ended: AtomicBool,
 }
@@ -69,6 +76,11 @@ impl Session {
     /// Who this is now.
     pub fn signed_in(&self) -> Arc<SignedIn> {
         self.signed_in.read().expect("no panic under the lock").clone()
+    }
+
+    /// Held by whoever joins rooms by the sign-in, or replaces it: see `Shared::change_over`.
+    pub fn sign_in_lock(&self) -> &RwLock<Arc<SignedIn>> {
+        &self.signed_in
     }
 }
 
@@ -94,17 +106,23 @@ pub(super) fn register(io: &SocketIo, shared: &Arc<Shared>) {
 async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -> Result<(), String> {
     let handshake = presented.handshake?;
     let since = since(&handshake.auth, "auth.since")?.map(|position| position.parse());
-    let signed_in = shared.sign_in.sign_in(&handshake).await.map_err(|refused| refused.to_string())?;
+    let doubts = shared.standing.doubts();
+    let attempt = shared.limits.sign_in(handshake.address, shared.sign_in.sign_in(&handshake));
+    let signed_in = attempt.await.map_err(|refused| refused.to_string())?;
+    let allowance = shared.limits.connect(signed_in.identity.user_id.as_deref())?;
     let session = Arc::new(Session {
         sid: socket.id,
         member: shared.rooms.new_member(),
         own_rooms: shared.policy.own_rooms(&signed_in.identity),
         user_id: signed_in.identity.user_id.clone(),
         signed_in: RwLock::new(Arc::new(signed_in)),
+        doubts,
+        address: handshake.address,
         since,
         hold: Hold::default(),
         gone: CancellationToken::new(),
         questions: Semaphore::new(QUESTIONS_AT_ONCE),
+        allowance,
         ended: AtomicBool::new(false),
     });
     if let Some(peer) = presented.peer {
@@ -113,8 +131,12 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
     socket.extensions.insert(session.clone());
     socket.on_disconnect({
         let (shared, session) = (shared.clone(), session.clone());
-        move || {
+        move |reason: DisconnectReason| {
             end(&shared, &session);
+            // A connection is for one sign-in.
+            if reason == DisconnectReason::ClientNSDisconnect {
+                shared.connections.end(session.sid);
+            }
             ready(())
         }
     });
@@ -124,13 +146,20 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
             let client = Client { session: session.clone(), socket };
             // The client may know that it is connected before the connect handler runs.
             let missed = open(&shared, &client);
-            let left = messages::handle(&shared, &client.session, incoming, ack);
+            let left = match shared.hear(&client, ack) {
+                Some(ack) => messages::handle(&shared, &client.session, incoming, ack),
+                None => Left::Nothing,
+            };
             let shared = shared.clone();
             async move {
                 match left {
                     Left::Nothing => catch_up(shared, client, missed).await,
                     Left::Missed => catch_up(shared, client, true).await,
                     // Two tasks in one: neither waits for the other.
+                    Left::Renewal(renewal) => {
+                        let answer = renewal.answer(&shared, &client);
+                        tokio::join!(catch_up(shared.clone(), client.clone(), missed), answer);
+                    }
                     Left::Asked(asked) => {
                         let answer = asked.answer(&shared, &client.session);
                         tokio::join!(catch_up(shared.clone(), client.clone(), missed), answer);
@@ -156,6 +185,8 @@ fn open(shared: &Shared, client: &Client) -> bool {
     let opened = shared.rooms.open(&session.member, client.clone(), session.own_rooms.iter().cloned(), || {
         // Before anybody can close it, and so be told that the user has left.
         shared.came_online(client);
+        let (id, signed_in) = (session.member.id(), session.signed_in());
+        shared.standing.add(id, client.clone(), &signed_in, session.doubts, shared.confirm_interval);
         if let (Some(Ok(since)), false) = (&session.since, session.own_rooms.is_empty()) {
             begun = session.hold.begin(Missed { rooms: session.own_rooms.clone(), since: *since });
         }
@@ -182,6 +213,7 @@ impl Shared {
         session.gone.cancel();
         let Some(rooms) = self.rooms.close(&session.member) else { return false };
         self.metrics.sockets.dec();
+        self.standing.remove(session.member.id());
         self.note_arrivals(session, &rooms);
         self.stopped_typing(session, &rooms);
         if let Some(user_id) = &session.user_id {

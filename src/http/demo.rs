@@ -75,7 +75,6 @@ fn file(content_type: &'static str, content: &'static [u8]) -> impl IntoResponse
     let headers = [
         (header::CONTENT_TYPE, content_type),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         // A new build is seen at once.
         (header::CACHE_CONTROL, "no-cache"),
     ];

@@ -204,7 +204,7 @@ async fn a_column_that_the_table_lacks_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_the_role_may_not_read_is_told_with_the_grant_that_lets_it() {
+async fn a_query_that_the_role_may_not_run_is_told_with_the_command_that_lets_it() {
     let database = Database::marketplace().await;
     let role = "rowcast_test_checker";
     roles::create(&database, role).await;
@@ -216,11 +216,24 @@ async fn a_table_that_the_role_may_not_read_is_told_with_the_grant_that_lets_it(
     };
     let (sql, reason) = remedy(&seen().await, "analytics:product_viewed");
     assert!(reason.contains("permission denied for table products"), "{reason}");
-    assert_eq!(sql, format!("grant select on products to {role};"));
+    assert!(reason.contains("run `rowcast migrate --gateway-role"), "{reason}");
+    assert_eq!(sql, "");
     // Where a lookup decides nothing, the event does without.
     assert_eq!(event(&seen().await, "wholesale:invitation_accepted")["state"], "partly");
-    database.run(&sql).await;
-    assert_eq!(event(&seen().await, "analytics:product_viewed")["state"], "live");
+    // Granted for another role, it is not for this one.
+    let another = "rowcast_test_checker_other";
+    roles::create(&database, another).await;
+    database.run(&format!("revoke all on rowcast.cursor from {role}")).await;
+    rowcast(&database.url, &["migrate", "--gateway-role", another]).await.succeeded();
+    database.run(&format!("grant update, select on rowcast.cursor to {role}")).await;
+    assert_eq!(event(&seen().await, "analytics:product_viewed")["state"], "inactive");
+    rowcast(&database.url, &["migrate", "--gateway-role", role]).await.succeeded();
+    let report = seen().await;
+    for name in ["analytics:product_viewed", "wholesale:invitation_accepted"] {
+        assert_eq!(event(&report, name)["state"], "live", "{name}");
+    }
+    let told = warnings(&report, "plans");
+    assert!(told.len() == 1 && told[0].0.contains("run this as the owner"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

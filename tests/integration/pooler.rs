@@ -8,7 +8,7 @@ use std::{
 use rowcast::{
     capture::{Capture, Sink, SinkError},
     change::{Page, Tables},
-    config::CaptureConfig,
+    config::{CaptureConfig, DatabaseUrl},
     metrics::Metrics,
     position::Position,
     readiness::Readiness,
@@ -57,7 +57,7 @@ fn capture(url: &str) -> Capturing {
     let (sender, readiness) = watch::channel(Readiness::not_ready("starting"));
     let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
     let capture = Capture {
-        database: url.parse().unwrap(),
+        database: DatabaseUrl::parse(url).unwrap().for_capture().unwrap(),
         options: CaptureConfig::default().options(),
         sink: Collect(Arc::clone(&changes)),
         readiness: sender,

@@ -100,6 +100,7 @@ describe('the page on rules of your own', () => {
     environment = {
       DATABASE_URL: database.url,
       ROWCAST_LISTEN: '127.0.0.1:0',
+      ROWCAST_ADMIN_LISTEN: '127.0.0.1:0',
       NO_COLOR: '1',
       PATH: `${dirname(rowcastBinary())}:${process.env.PATH}`,
     }
