@@ -1,8 +1,11 @@
 //! The SQL that sign-in runs: named, with keys as `$1` (text[]) and a column `key`, as the catalog's lookups are.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use serde::de::DeserializeOwned;
@@ -11,16 +14,19 @@ use sqlx::{AssertSqlSafe, PgPool, types::Json};
 use crate::{
     error::{Error, is_cancelled, is_unavailable, sqlstate},
     gateway::Refused,
+    grants::{self, Granted, Kind},
 };
 
 /// How long a client waits for the database at most.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What Postgres says of SQL that doesn't fit the database: something is missing, or may not be read.
-const NOT_THERE: [&str; 6] = [
+/// How long it is taken for granted whether a function was.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// What Postgres says of SQL that doesn't fit the database: something is missing.
+const NOT_THERE: [&str; 5] = [
     sqlstate::UNDEFINED_TABLE,
     sqlstate::INVALID_SCHEMA,
-    sqlstate::INSUFFICIENT_PRIVILEGE,
     "42703", // undefined_column
     "42883", // undefined_function
     "42846", // cannot_coerce
@@ -37,6 +43,13 @@ pub struct NamedQuery {
     pub forms: Vec<String>,
 }
 
+impl NamedQuery {
+    /// As it is granted to a role that may not read the tables.
+    pub fn granted(&self) -> Granted {
+        Granted { kind: Kind::SignIn, name: self.name.to_owned(), forms: self.forms.clone(), takes_keys: true }
+    }
+}
+
 /// A query, and the database to run it on.
 #[derive(Debug)]
 pub(super) struct Lookup {
@@ -46,6 +59,8 @@ pub(super) struct Lookup {
     projection: String,
     /// The form that worked last.
     form: AtomicUsize,
+    /// Whether the function that was granted for it is there and made of this SQL, and when that was looked at.
+    granted: Mutex<Option<(Instant, bool)>>,
 }
 
 /// What a query gave.
@@ -61,7 +76,7 @@ pub(super) enum Found<T> {
 impl Lookup {
     /// `projection` is the program's own SQL, of a row called `found`.
     pub fn new(pool: PgPool, query: NamedQuery, projection: &str) -> Self {
-        Self { pool, query, projection: projection.to_owned(), form: AtomicUsize::new(0) }
+        Self { pool, query, projection: projection.to_owned(), form: AtomicUsize::new(0), granted: Mutex::default() }
     }
 
     /// The rows of one key.
@@ -101,35 +116,76 @@ impl Lookup {
         let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
         let text = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
         Err(match code.as_deref() {
-            Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Error::Denied(format!("{remedy}: {text}")),
+            Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Error::Denied(format!(
+                "{remedy}: {text}. As the owner, run `rowcast migrate --gateway-role ROLE` with this configuration"
+            )),
             _ => Error::Configuration(format!("{remedy}: {text}")),
         })
     }
 
+    /// Whether the database lets it be run, if what it needs is there.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't.
+    pub async fn check_rights(&self, remedy: &str) -> Result<(), Error> {
+        match self.check(remedy).await {
+            Err(error @ Error::Denied(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     async fn ask<T: DeserializeOwned>(&self, key: &str) -> Result<Found<T>, sqlx::Error> {
+        if self.is_granted().await? {
+            let call = grants::call(&self.query.granted().function(), true);
+            match self.ask_source(&call, key).await {
+                Ok(rows) => return Ok(Found::Rows(rows)),
+                Err(error) if has_code(&error, &[INVALID_TEXT]) => return Ok(Found::NoKey),
+                // It no longer fits the tables; the owner has to make it anew, or this role may read them itself.
+                Err(error) if has_code(&error, &NOT_THERE) || is_denied(&error) => *self.remembered() = None,
+                Err(error) => return Err(error),
+            }
+        }
         let forms = self.query.forms.len();
         let first = self.form.load(Ordering::Relaxed);
-        let mut not_there = None;
+        let (mut not_there, mut denied) = (None, None);
         for form in (0..forms).map(|next| (first + next) % forms) {
-            match self.ask_form(form, key).await {
+            match self.ask_source(&format!("({}\n)", self.query.forms[form]), key).await {
                 Ok(rows) => {
                     self.form.store(form, Ordering::Relaxed);
                     return Ok(Found::Rows(rows));
                 }
+                // What is there and may not be read is not taken for missing: then somebody would be less than they are, or more.
+                Err(error) if is_denied(&error) => denied = denied.or(Some(error)),
                 Err(error) if has_code(&error, &NOT_THERE) => not_there = not_there.or(Some(error)),
                 Err(error) if has_code(&error, &[INVALID_TEXT]) => return Ok(Found::NoKey),
                 Err(error) => return Err(error),
             }
         }
+        if let Some(denied) = denied {
+            return Err(denied);
+        }
         Ok(Found::NotThere(not_there.unwrap_or(sqlx::Error::RowNotFound)))
     }
 
-    async fn ask_form<T: DeserializeOwned>(&self, form: usize, key: &str) -> Result<Vec<T>, sqlx::Error> {
-        let sql = format!(
-            "select {} from {} found where found.key::text = any($1)",
-            self.projection,
-            source(&self.query, form)
-        );
+    async fn is_granted(&self) -> Result<bool, sqlx::Error> {
+        if let Some((at, granted)) = *self.remembered()
+            && at.elapsed() < LOOK_AGAIN
+        {
+            return Ok(granted);
+        }
+        let granted = grants::source(&self.pool, &self.query.granted()).await?.is_some();
+        *self.remembered() = Some((Instant::now(), granted));
+        Ok(granted)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Option<(Instant, bool)>> {
+        self.granted.lock().expect("no panic under the lock")
+    }
+
+    /// Rows of `source`: a function that was granted, or the query's own SQL.
+    async fn ask_source<T: DeserializeOwned>(&self, source: &str, key: &str) -> Result<Vec<T>, sqlx::Error> {
+        let sql = format!("select {} from {source} found where found.key::text = any($1)", self.projection);
         let rows: Vec<Json<serde_json::Value>> =
             sqlx::query_scalar(AssertSqlSafe(sql)).bind(vec![key]).fetch_all(&self.pool).await?;
         let parse = |Json(row)| serde_json::from_value(row).map_err(|error| sqlx::Error::Decode(Box::new(error)));
@@ -137,9 +193,8 @@ impl Lookup {
     }
 }
 
-/// What a query's rows are selected from. The one place that knows how sign-in gets at the application's tables.
-fn source(query: &NamedQuery, form: usize) -> String {
-    format!("({}\n)", query.forms[form])
+fn is_denied(error: &sqlx::Error) -> bool {
+    has_code(error, &[sqlstate::INSUFFICIENT_PRIVILEGE])
 }
 
 fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {

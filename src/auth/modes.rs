@@ -30,14 +30,15 @@ pub struct Modes {
     session: Option<SessionRules>,
 }
 
-/// The SQL that sign-in will run, to be granted to a role that can't read the application's tables.
+/// The SQL that sign-in will run, to be granted to a role that can't read the application's tables. Where the configuration
+/// opens no way, because the command line will, it is what all of them need.
 pub fn queries(config: &AuthConfig) -> Vec<NamedQuery> {
     let is_on = |mode| config.modes.contains(&mode);
     let mut queries = Vec::new();
     if is_on(Mode::Session) {
         queries.push(session::query(&config.session));
     }
-    if config.modes.iter().any(|mode| *mode != Mode::Anonymous) {
+    if config.modes != [Mode::Anonymous] {
         queries.extend(people::queries(&config.identity));
     }
     queries

@@ -99,7 +99,11 @@ impl People {
     pub async fn check(&self) -> Result<(), Error> {
         match &self.0 {
             // What is missing of the marketplace, an application simply doesn't have.
-            Source::Marketplace { .. } => Ok(()),
+            Source::Marketplace { users, stores } => {
+                let remedy = "who users are can't be looked up";
+                users.check_rights(remedy).await?;
+                stores.check_rights(remedy).await
+            }
             Source::Configured(lookup) => lookup.check("[auth.identity] sql: the database refuses it").await,
         }
     }

@@ -4,6 +4,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::progress;
 use crate::{
+    auth,
     catalog::Catalog,
     config::Config,
     error::Error,
@@ -14,8 +15,8 @@ use crate::{
 const LISTED: usize = 20;
 
 /// Everything that the service asks the application's tables, and so everything that its role is let ask.
-fn queries(_config: &Config, catalog: &Catalog) -> Vec<Granted> {
-    catalog.granted()
+fn queries(config: &Config, catalog: &Catalog) -> Vec<Granted> {
+    catalog.granted().into_iter().chain(auth::queries(&config.auth).iter().map(auth::NamedQuery::granted)).collect()
 }
 
 /// Makes the role, grants it the queries, and says what is left to do; with `dry_run`, prints the SQL and does nothing.
