@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use tokio::runtime::Runtime;
 
 use crate::{
+    auth,
     catalog::{Catalog, Explainer, Settings},
     change::{Change, Op, Page, Row, TableName, Tables},
     gateway,
@@ -15,8 +16,13 @@ use crate::{
 };
 
 /// Every target by its name; each takes any bytes, and panics if something is wrong.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
-    [("client_message", client_message), ("catalog", catalog), ("expression", expression), ("position", position)];
+pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+    ("client_message", client_message),
+    ("sign_in", sign_in),
+    ("catalog", catalog),
+    ("expression", expression),
+    ("position", position),
+];
 
 /// What a client says: the text of a Socket.IO message.
 pub fn client_message(data: &[u8]) {
@@ -32,6 +38,13 @@ pub fn client_message(data: &[u8]) {
     for identity in [Identity::default(), seller] {
         gateway::fuzzing::read_message(text.clone(), 64 * 1024, &*CATALOG, &identity);
     }
+}
+
+/// What a client shows when it connects, a line each: its `auth`, the header `Authorization`, and `Cookie`.
+pub fn sign_in(data: &[u8]) {
+    let mut lines = data.splitn(3, |byte| *byte == b'\n');
+    let [auth, authorization, cookies] = [(); 3].map(|()| lines.next().unwrap_or_default());
+    auth::fuzzing::show(auth, authorization, cookies);
 }
 
 /// The files of a catalog, a zero byte between one and the next.

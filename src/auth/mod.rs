@@ -18,12 +18,14 @@
 //! | `lookup` | the SQL that sign-in runs |
 //! | `concerns` | whose sign-in a row change concerns |
 //! | `insecure` | the client's word, in development |
+//! | `fuzzing` | what a client shows, for fuzzers |
 
 mod claims;
 mod concerns;
 mod config;
 mod cookies;
 mod fetch;
+pub(crate) mod fuzzing;
 mod insecure;
 mod jwks;
 mod jwt;

@@ -49,8 +49,8 @@ pub(super) fn queries(config: &IdentityConfig) -> Vec<NamedQuery> {
            to_jsonb(users) ->> 'is_platform_admin' as is_platform_admin, to_jsonb(users) ->> 'seller_id' as seller_id
          from users where id::text = any($1)",
     ];
-    let stores = "select user_id::text as key, store_owner_id::text as store from user_store_memberships
-         where user_id::text = any($1) and status::text = 'active' and store_owner_id is not null";
+    let stores = "select user_id::text as key, store_owner_id::text as store, status::text = 'active' as active
+         from user_store_memberships where user_id::text = any($1) and store_owner_id is not null";
     vec![
         NamedQuery { name: USERS, forms: users.map(str::to_owned).into() },
         NamedQuery { name: STORES, forms: vec![stores.to_owned()] },
@@ -68,8 +68,9 @@ struct User {
 }
 
 #[derive(Debug, Deserialize)]
-struct Store {
+struct Membership {
     store: String,
+    active: Option<bool>,
 }
 
 /// A row of the configuration's SQL.
@@ -114,7 +115,7 @@ impl People {
     pub async fn find(&self, user_id: &str) -> Result<Person, Refused> {
         match &self.0 {
             Source::Marketplace { users, stores } => {
-                let (user, stores) = tokio::try_join!(users.find::<User>(user_id), stores.find::<Store>(user_id))?;
+                let (user, stores) = tokio::try_join!(users.find::<User>(user_id), stores.find::<Membership>(user_id))?;
                 Ok(of_the_marketplace(user_id, user, stores))
             }
             Source::Configured(lookup) => match lookup.find::<Row>(user_id).await? {
@@ -130,20 +131,32 @@ impl People {
     }
 }
 
-fn of_the_marketplace(user_id: &str, users: Found<User>, stores: Found<Store>) -> Person {
+fn of_the_marketplace(user_id: &str, users: Found<User>, memberships: Found<Membership>) -> Person {
     let nobody = Identity { user_id: Some(user_id.to_owned()), ..Identity::default() };
     let Found::Rows(users) = users else {
         // An application that keeps its users elsewhere.
         return Person { identity: nobody, active: true };
     };
     let active = !users.is_empty();
-    let mut stores: Vec<String> = match stores {
-        Found::Rows(rows) => rows.into_iter().map(|row| row.store).collect(),
+    let memberships = match memberships {
+        Found::Rows(rows) => rows,
         Found::NoKey | Found::NotThere(_) => Vec::new(),
     };
+    let user = allowed(users.into_iter().next().unwrap_or_default(), &memberships);
+    let lasting = memberships.into_iter().filter(|membership| membership.active == Some(true));
+    let mut stores: Vec<String> = lasting.map(|membership| membership.store).collect();
     stores.sort_unstable();
-    let identity = identity(user_id.to_owned(), users.into_iter().next().unwrap_or_default(), stores);
+    let identity = identity(user_id.to_owned(), user, stores);
     Person { identity, active }
+}
+
+/// A membership that was revoked goes before the store that the user's own row still names.
+fn allowed(user: User, memberships: &[Membership]) -> User {
+    let revoked = |store: &String| {
+        let mut of_the_store = memberships.iter().filter(|membership| membership.store == *store).peekable();
+        of_the_store.peek().is_some() && of_the_store.all(|membership| membership.active != Some(true))
+    };
+    User { seller_id: user.seller_id.filter(|store| !revoked(store)), ..user }
 }
 
 fn identity(user_id: String, user: User, shared_stores: Vec<String>) -> Identity {
@@ -201,6 +214,21 @@ mod tests {
         let identity = identity("u1".to_owned(), member, vec!["s9".to_owned(), "s8".to_owned()]);
         assert_eq!(identity.roles, ["seller", "customer"]);
         assert_eq!(identity.stores, ["u1", "s9", "s8"]);
+    }
+
+    #[test]
+    fn a_membership_that_was_revoked_goes_before_the_store_that_the_users_row_names() {
+        let person = |memberships: &[(&str, bool)]| {
+            let member = User { seller_id: Some("s9".to_owned()), ..user("customer", "") };
+            let row = |(store, active): &(&str, bool)| Membership { store: (*store).to_owned(), active: Some(*active) };
+            let memberships = memberships.iter().map(row).collect();
+            of_the_marketplace("u1", Found::Rows(vec![member]), Found::Rows(memberships)).identity
+        };
+        assert_eq!(person(&[]).stores, ["u1", "s9"], "there are stores without memberships");
+        assert_eq!(person(&[("s9", true)]).stores, ["u1", "s9"]);
+        assert_eq!(person(&[("s9", false), ("s9", true)]).stores, ["u1", "s9"], "invited anew");
+        let revoked = person(&[("s9", false)]);
+        assert_eq!((revoked.stores, revoked.roles), (vec![], vec!["buyer".to_owned(), "customer".to_owned()]));
     }
 
     #[test]

@@ -58,6 +58,11 @@ fn whatever_a_client_says_is_read_without_a_panic() {
 }
 
 #[test]
+fn whatever_a_client_shows_is_read_without_a_panic_and_lets_nobody_in() {
+    run("sign_in");
+}
+
+#[test]
 fn whatever_a_catalog_holds_is_loaded_or_refused_without_a_panic() {
     run("catalog");
 }

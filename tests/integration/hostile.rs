@@ -3,9 +3,8 @@
 
 use std::{
     net::SocketAddr,
-    process::Stdio,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -14,9 +13,8 @@ use std::{
 use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::{Child, ChildStderr},
 };
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -27,14 +25,14 @@ use tokio_tungstenite::tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::cli::Files;
 use crate::support::{
     client::{Client, PATIENCE},
-    command::rowcast_command,
     database::Database,
     eventually,
     mutate::{generator, mutated, noise},
     raw::Raw,
-    service::{metric, url, wait_until_ready},
+    service::{Process, metric, url},
 };
 
 /// Frames in all, and those of them before memory is measured first.
@@ -49,6 +47,9 @@ const BETWEEN_CHANGES: Duration = Duration::from_millis(5);
 /// What the process may have grown by since the warm-up. Twenty thousand frames more than fill whatever is kept for each
 /// socket; what grew with the frames would be more.
 const GROWTH: u64 = 32 * 1024 * 1024;
+
+const LIMITS: &str = "[limits]\nmessages_per_minute = 4000000000\nbreaches = 4000000000\nconnections_per_user = 1000000\n\
+    connections_per_address = 1000000\nsign_in_failures_per_minute = 4000000000\n";
 
 /// Well-formed packets, and those that are nearly so.
 fn samples() -> Vec<Vec<u8>> {
@@ -333,66 +334,10 @@ async fn request(address: SocketAddr, rng: &mut Rng, samples: &[Vec<u8>]) {
     tokio::time::timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await.expect("an answer or an end").ok();
 }
 
-/// `rowcast serve`, and what its log says of panics.
-struct Serving {
-    address: SocketAddr,
-    child: Child,
-    panics: Arc<Mutex<Vec<String>>>,
-}
-
-impl Serving {
-    async fn start(database: &Database) -> Self {
-        let mut child = rowcast_command(&database.url)
-            .args(["serve", "--auth", "insecure", "--listen", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let address = tokio::time::timeout(PATIENCE, listening(&mut lines)).await.expect("it listens");
-        let panics = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn({
-            let panics = panics.clone();
-            async move {
-                // Of a panic the line, and the message that follows.
-                let mut following = 0;
-                while let Ok(Some(line)) = lines.next_line().await {
-                    following = if line.contains("panicked at") { 2 } else { following };
-                    if following > 0 {
-                        following -= 1;
-                        panics.lock().unwrap().push(line);
-                    }
-                }
-            }
-        });
-        wait_until_ready(address).await;
-        Self { address, child, panics }
-    }
-
-    /// Resident memory in bytes.
-    fn memory(&self) -> u64 {
-        let pid = self.child.id().expect("running");
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB") * 1024
-    }
-
-    /// How much memory it has once all attackers are gone.
-    async fn memory_at_rest(&self) -> u64 {
-        eventually("the attackers' sockets are gone", async || metric(self.address, "rowcast_sockets").await <= 1.0)
-            .await;
-        self.memory()
-    }
-}
-
-async fn listening(lines: &mut tokio::io::Lines<BufReader<ChildStderr>>) -> SocketAddr {
-    while let Some(line) = lines.next_line().await.expect("text") {
-        if let Some((_, address)) = line.split_once("listening on http://") {
-            return address.trim().parse().expect("an address");
-        }
-    }
-    panic!("rowcast serve ended without listening");
+/// What it has once all attackers are gone.
+async fn memory_at_rest(service: &Process) -> u64 {
+    eventually("the attackers' sockets are gone", async || metric(service.admin, "rowcast_sockets").await <= 1.0).await;
+    service.memory()
 }
 
 /// Changes the price of the product that the bystander looks at again and again, and once more when it is told to stop;
@@ -415,7 +360,10 @@ async fn changes(database: &Database, stop: CancellationToken) -> u32 {
 async fn a_hundred_thousand_hostile_frames_do_no_harm() {
     let mut rng = generator("hostile");
     let database = Database::marketplace().await;
-    let service = Serving::start(&database).await;
+    // What is over a limit is turned away before it is looked at; here all of it is to be.
+    let files = Files::new(&[("rowcast.toml", LIMITS)]);
+    let config = format!("{}/rowcast.toml", files.path());
+    let service = Process::start_with(&database.url, &["--config", &config]).await.ready().await;
     let mut bystander =
         Client::connect(&url(service.address), json!({ "userId": "buyer-3" })).await.expect("connected");
     let joined = bystander.emit_with_ack("join:product", json!({ "productId": "product-2" })).await;
@@ -430,14 +378,14 @@ async fn a_hundred_thousand_hostile_frames_do_no_harm() {
         for _ in 0..REQUESTS / 2 {
             request(service.address, &mut rng, &arms.samples).await;
         }
-        let before = service.memory_at_rest().await;
+        let before = memory_at_rest(&service).await;
         storm(service.address, &mut rng, &arms, FRAMES).await;
         for _ in 0..REQUESTS / 2 {
             request(service.address, &mut rng, &arms.samples).await;
         }
-        let after = service.memory_at_rest().await;
+        let after = memory_at_rest(&service).await;
         let (frames, understood) =
-            (arms.sent.load(Ordering::SeqCst), metric(service.address, "rowcast_client_messages_total*").await);
+            (arms.sent.load(Ordering::SeqCst), metric(service.admin, "rowcast_client_messages_total*").await);
         println!(
             "{frames} frames in {:?}, of which {understood} were messages; {} kB, then {} kB",
             started.elapsed(),
@@ -462,7 +410,7 @@ async fn a_hundred_thousand_hostile_frames_do_no_harm() {
     };
     let (last, (before, after), mut heard) = tokio::join!(changes(&database, stop.clone()), attack, hear);
 
-    assert_eq!(*service.panics.lock().unwrap(), [] as [String; 0], "the service panicked");
+    assert_eq!(service.panics(), [] as [String; 0], "the service panicked");
     while heard.last() != Some(&last) {
         let event = bystander.event_named("product:price_changed").await;
         heard.push(event["data"]["newPrice"].as_str().expect("a price").parse::<f64>().expect("a number") as u32);

@@ -32,9 +32,9 @@ use crate::support::{
     service::{Service, get as http_get, url},
 };
 
-const SECRET: &str = "a secret that is long enough to be one";
+pub const SECRET: &str = "a secret that is long enough to be one";
 
-fn config(files: &Files, modes: &[Mode]) -> Config {
+pub fn config(files: &Files, modes: &[Mode]) -> Config {
     let mut config = Config::default();
     config.auth.modes = modes.to_vec();
     let secret = PathBuf::from(files.path()).join("secret");
@@ -45,7 +45,7 @@ fn config(files: &Files, modes: &[Mode]) -> Config {
     config
 }
 
-fn secret() -> Files {
+pub fn secret() -> Files {
     Files::new(&[("secret", SECRET)])
 }
 
@@ -53,7 +53,7 @@ fn now() -> i64 {
     chrono::Utc::now().timestamp()
 }
 
-fn token(claims: Value) -> String {
+pub fn token(claims: Value) -> String {
     signed(SECRET, claims)
 }
 
@@ -65,14 +65,14 @@ fn signed(secret: &str, mut claims: Value) -> String {
 }
 
 /// As express-session writes it.
-fn session_cookie(secret: &str, id: &str) -> String {
+pub fn session_cookie(secret: &str, id: &str) -> String {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
     let signature = STANDARD_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, id.as_bytes()));
     let encoded = signature.replace('+', "%2B").replace('/', "%2F");
     format!("theme=dark; connect.sid=s%3A{id}.{encoded}")
 }
 
-async fn add_session(database: &Database, id: &str, user: &str, expire: &str) {
+pub async fn add_session(database: &Database, id: &str, user: &str, expire: &str) {
     let sess = json!({ "cookie": {}, "passport": { "user": user } });
     database.run(&format!("insert into sessions values ('{id}', '{sess}', {expire})")).await;
 }

@@ -1,6 +1,11 @@
 //! The service, in this process or as the real binary.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use rowcast::{
     auth::{Mode, Modes},
@@ -135,6 +140,7 @@ pub struct Process {
     /// Where metrics are, and the reason why it is not ready.
     pub admin: SocketAddr,
     child: Child,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
@@ -175,9 +181,23 @@ impl Process {
         };
         let admin = find("admin on http://").await;
         let address = find("listening on http://").await;
+        let panics = Arc::<Mutex<Vec<String>>>::default();
         // Whoever doesn't read a pipe stops the one who writes.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { address, admin, child }
+        tokio::spawn({
+            let panics = panics.clone();
+            async move {
+                // Of a panic its line, and the message that follows.
+                let mut following = 0;
+                while let Ok(Some(line)) = lines.next_line().await {
+                    following = if line.contains("panicked at") { 2 } else { following };
+                    if following > 0 {
+                        following -= 1;
+                        panics.lock().expect("no panic under the lock").push(line);
+                    }
+                }
+            }
+        });
+        Self { address, admin, child, panics }
     }
 
     pub async fn ready(self) -> Self {
@@ -191,6 +211,11 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB") * 1024
+    }
+
+    /// What its log says of panics.
+    pub fn panics(&self) -> Vec<String> {
+        self.panics.lock().expect("no panic under the lock").clone()
     }
 
     /// kill -9

@@ -1,8 +1,9 @@
 //! A story in which every event happens, between the store seller-1 and buyer-1, about product-1.
 
-/// Somebody whose membership was revoked, a product that is the light, and no quotation but those of the story.
+/// Somebody whose membership was revoked, though their own row still names the store; a product that is the light, and no quotation but those of the story.
 pub const BEFORE: &str = "
-    insert into users (id, email, username, role) values ('helper-2', 'helper-2@example.com', 'Ivo', 'customer');
+    insert into users (id, email, username, role, seller_id)
+    values ('helper-2', 'helper-2@example.com', 'Ivo', 'customer', 'seller-1');
     insert into user_store_memberships (id, user_id, store_owner_id, access_level, status)
     values ('membership-9', 'helper-2', 'seller-1', 'collaborator', 'revoked');
     insert into products (id, seller_id, name, price, status) values ('lighthouse', 'keeper', 'Lighthouse', 0, 'active');
