@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     change::{Column, Kind, Row},
-    error::{is_cancelled, is_unavailable},
+    error::{is_cancelled, is_unavailable, sqlstate},
     pool, wire,
 };
 
@@ -41,7 +41,8 @@ pub struct Runnable {
 #[derive(Debug)]
 pub(super) enum Prepared {
     Runnable(Runnable),
-    /// The database refuses every form; why it refuses the first.
+    /// The database refuses every form: why it refuses the first, or the one that lacks more than a table, a column or a
+    /// function.
     Refused(String),
     /// Nobody knows: the database did not answer.
     Unknown,
@@ -53,6 +54,9 @@ pub enum QueryError {
     /// The database did not answer: it may later.
     #[error("the database did not answer: {0}")]
     Unavailable(String),
+    /// It ended the query before it was done, most often for its time: it would take as long again.
+    #[error("{0}")]
+    Cancelled(String),
     /// It refuses the query, or a row of it can't be read.
     #[error("{0}")]
     Refused(String),
@@ -91,14 +95,16 @@ impl Query {
     }
 
     /// Has the database prepare the forms, and run the first that it takes for no key at all: that shows missing
-    /// privileges too.
+    /// privileges too. A later form is for a database that lacks a table, a column or a function; what is refused for
+    /// another reason, a missing privilege above all, is refused, and not answered with less.
     pub async fn prepare(&self, pool: &PgPool) -> Prepared {
         let mut refused = None;
         for sql in &self.forms {
             match self.prepare_form(sql, pool).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
-                Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
-                Err(QueryError::Refused(reason)) => refused = refused.or(Some(reason)),
+                Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
+                Err(QueryError::Refused(reason)) if lacks_something(&reason) => refused = refused.or(Some(reason)),
+                Err(QueryError::Refused(reason)) => return Prepared::Refused(reason),
             }
         }
         Prepared::Refused(refused.unwrap_or_else(|| "there is no SQL".to_owned()))
@@ -130,9 +136,6 @@ impl Query {
             Ok(runnable)
         };
         // Cancelled for its time, it waited for a lock: that says nothing of the query.
-        let attempt = async {
-            attempt.await.map_err(|error| if is_cancelled(&error) { sqlx::Error::PoolTimedOut } else { error })
-        };
         let runnable = within_time(attempt).await?;
         match runnable.columns.contains_key("key") {
             true => Ok(runnable),
@@ -172,6 +175,26 @@ impl Runnable {
         self.parse(found.await?)
     }
 
+    /// Of the rows of one key the values of a column as text, each once and in their order by bytes: those after `after`,
+    /// `limit` at most.
+    pub async fn page(
+        &self,
+        pool: &PgPool,
+        key: &str,
+        column: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, QueryError> {
+        let paged = format!(
+            "select distinct found.{column}::text collate \"C\" as value from ({}\n) found
+             where found.key is not null and found.{column}::text collate \"C\" > $2 order by value limit $3",
+            self.sql
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(paged)).bind(vec![key]);
+        let query = query.bind(after.unwrap_or_default()).bind(limit as i64);
+        within_time(query.fetch_all(pool)).await
+    }
+
     fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
         let kind_of = |column: &str| self.columns.get(column).map_or(Kind::Plain, |column| column.kind);
         let parsed = found.into_iter().map(|(key, json)| {
@@ -205,8 +228,16 @@ async fn within_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) ->
     match pool::in_time(answer).await {
         Ok(value) => Ok(value),
         Err(error) if is_unavailable(&error) => Err(QueryError::Unavailable(error.to_string())),
+        Err(error) if is_cancelled(&error) => Err(QueryError::Cancelled(plainly(&error))),
         Err(error) => Err(QueryError::Refused(plainly(&error))),
     }
+}
+
+/// Whether it names what the database hasn't: a table, a column, or a function or operator for these types.
+fn lacks_something(reason: &str) -> bool {
+    [sqlstate::UNDEFINED_TABLE, sqlstate::UNDEFINED_COLUMN, sqlstate::UNDEFINED_FUNCTION]
+        .iter()
+        .any(|code| reason.ends_with(&format!("(SQLSTATE {code})")))
 }
 
 fn plainly(error: &sqlx::Error) -> String {
