@@ -93,6 +93,8 @@ pub(super) struct LookupUse {
     pub name: At<String>,
     pub lookup: At<String>,
     pub key: At<String>,
+    /// Whether who reads it can't do without, if the database refuses it.
+    pub needed: bool,
 }
 
 #[derive(Debug)]
@@ -134,11 +136,19 @@ pub(super) struct ScheduleDeclaration {
     pub place: Place,
     pub name: String,
     pub about: Option<String>,
-    pub every: At<Duration>,
+    pub every: At<Every>,
     /// Whether each key is told once and never again.
     pub once: bool,
     pub rooms: Option<At<String>>,
     pub sql: Vec<At<String>>,
+}
+
+/// How often: `every = "2s"`, or `every = "settings.metrics_interval"`.
+#[derive(Debug)]
+pub(super) enum Every {
+    Fixed(Duration),
+    /// What the setting of this name says.
+    Setting(String),
 }
 
 #[derive(Debug)]
@@ -412,9 +422,10 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let inner = Section { table, place: Place { line, ..section.place.clone() } };
-            self.expect_keys(&inner, &["use", "key"]);
+            self.expect_keys(&inner, &["use", "key", "needed"]);
+            let needed = self.flag(&inner, "needed");
             if let (Some(lookup), Some(key)) = (self.required_text(&inner, "use"), self.required_text(&inner, "key")) {
-                uses.push(LookupUse { name: At { line, value: name.get_ref().to_string() }, lookup, key });
+                uses.push(LookupUse { name: At { line, value: name.get_ref().to_string() }, lookup, key, needed });
             }
         }
         uses
@@ -508,6 +519,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn every(&mut self, section: &Section<'_>) -> Option<At<Every>> {
+        let At { line, value } = self.text(section, "every")?;
+        if let Some(setting) = value.strip_prefix("settings.") {
+            return Some(At { line, value: Every::Setting(setting.to_owned()) });
+        }
+        let At { line, value } = self.duration(section, "every")?;
+        Some(At { line, value: Every::Fixed(value) })
+    }
+
     /// One text, or a list of them: forms of which the first that the database can run is used.
     fn sql(&mut self, section: &Section<'_>) -> Option<Vec<At<String>>> {
         match section.get("sql").map(Spanned::get_ref) {
@@ -534,7 +554,7 @@ impl<'a> Reader<'a> {
         Some(ScheduleDeclaration {
             place: section.place.clone(),
             about: self.text(section, "about").map(|about| about.value),
-            every: self.duration(section, "every")?,
+            every: self.every(section)?,
             once: self.flag(section, "once"),
             rooms: self.text(section, "rooms"),
             name: name?.value,

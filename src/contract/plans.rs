@@ -66,7 +66,8 @@ async fn plan(client: &Client, sql: &str, takes_keys: bool) -> Result<Value, tok
     Ok(plans[0].take())
 }
 
-/// A node that reads every row of a table, with the conditions that hold for these.
+/// A node that reads every row of a table, with the conditions that hold for these: its own first, then those of the nodes
+/// above it, the nearest first.
 struct Full<'p> {
     schema: &'p str,
     table: &'p str,
@@ -76,8 +77,8 @@ struct Full<'p> {
 
 fn walk<'p>(node: &'p Value, above: &[&'p str], found: &mut Vec<Full<'p>>) {
     let text = |key: &str| node[key].as_str();
-    let mut conditions = above.to_vec();
-    conditions.extend(["Filter", "Join Filter", "Hash Cond", "Merge Cond"].iter().filter_map(|key| text(key)));
+    let own = ["Filter", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond"].iter().filter_map(|key| text(key));
+    let conditions: Vec<&str> = own.chain(above.iter().copied()).collect();
     let reads_all = match text("Node Type").unwrap_or_default() {
         "Seq Scan" => true,
         "Index Scan" | "Index Only Scan" => !narrows(node),
@@ -112,7 +113,7 @@ async fn scan(client: &Client, full: Full<'_>, takes_keys: bool) -> Result<Optio
     const COLUMNS: &str = "
         select a.attname::text, quote_ident(a.attname), t.typcategory = 'S',
                exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum and i.indpred is null),
-               c.oid::regclass::text
+               c.oid::regclass::text, t.typname = 'jsonb'
         from pg_catalog.pg_class c
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
         join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -122,25 +123,28 @@ async fn scan(client: &Client, full: Full<'_>, takes_keys: bool) -> Result<Optio
     let Some(table) = columns.first().map(|row| row.get::<_, String>(4)) else { return Ok(None) };
     // Postgres prints an alias in quotes where it would be a word of SQL otherwise.
     let aliases = [full.alias.to_owned(), format!("\"{}\"", full.alias.replace('"', "\"\""))];
-    for (condition, alias) in
-        full.conditions.iter().flat_map(|condition| aliases.iter().map(move |alias| (condition, alias)))
-    {
-        for sought in sought(condition, alias) {
-            if takes_keys && sought.constant {
-                continue;
-            }
-            let Some(row) = columns.iter().find(|row| row.get::<_, &str>(0) == sought.column) else { continue };
-            let (name, is_text, indexed): (&str, bool, bool) = (row.get(1), row.get(2), row.get(3));
-            let key = match (sought.function, is_text || !sought.as_text) {
-                (None, true) if indexed => return Ok(None),
-                (None, true) => name.to_owned(),
-                (Some(function), true) => format!("{function}({name})"),
-                (None, false) => format!("({name}::text)"),
-                (Some(_), false) => continue,
-            };
-            let index = Some(format!("create index concurrently on {table} ({key});"));
-            return Ok(Some(Scan { table, index }));
+    let conditions = full.conditions.iter().flat_map(|condition| aliases.iter().map(move |alias| (condition, alias)));
+    let mut all: Vec<Sought<'_>> = conditions.flat_map(|(condition, alias)| sought(condition, alias)).collect();
+    // A constant leaves many rows, as a rule: it is for where nothing else is looked for.
+    all.sort_by_key(|sought| sought.constant);
+    for sought in all {
+        if takes_keys && sought.constant {
+            continue;
         }
+        let Some(row) = columns.iter().find(|row| row.get::<_, &str>(0) == sought.column) else { continue };
+        let (name, is_text, indexed, is_jsonb): (&str, bool, bool, bool) =
+            (row.get(1), row.get(2), row.get(3), row.get(5));
+        let key = match (sought.function, is_text || !sought.as_text) {
+            (None, true) if indexed => return Ok(None),
+            (None, true) if sought.within && is_jsonb => format!("using gin ({name} jsonb_path_ops)"),
+            _ if sought.within => continue,
+            (None, true) => format!("({name})"),
+            (Some(function), true) => format!("({function}({name}))"),
+            (None, false) => format!("(({name}::text))"),
+            (Some(_), false) => continue,
+        };
+        let index = Some(format!("create index concurrently on {table} {key};"));
+        return Ok(Some(Scan { table, index }));
     }
     Ok(Some(Scan { table, index: None }))
 }
@@ -155,9 +159,11 @@ struct Sought<'c> {
     as_text: bool,
     /// Whether it is compared with a constant.
     constant: bool,
+    /// Whether it is asked what it contains, by `@>`.
+    within: bool,
 }
 
-/// The columns of the table that is called `alias`, as far as a condition of a plan compares them by `=`, `<` or `>`.
+/// The columns of the table that is called `alias`, as far as a condition of a plan compares them by `=`, `<`, `>` or `@>`.
 fn sought<'c>(condition: &'c str, alias: &str) -> Vec<Sought<'c>> {
     let mut found = Vec::new();
     let start = format!("{alias}.");
@@ -185,16 +191,22 @@ fn sought<'c>(condition: &'c str, alias: &str) -> Vec<Sought<'c>> {
         // An operator word, or nothing, stands before a plain column.
         let function =
             function.filter(|name| before.len() > opened.len() && !["AND", "OR", "NOT", "ANY"].contains(name));
-        if ["ANY", "ALL"].iter().any(|word| opened.trim_end().ends_with(word)) {
+        // A part of what is compared, and not the column itself.
+        let joined = after.trim_start().starts_with("||") || opened.trim_end().ends_with("||");
+        if joined || ["ANY", "ALL"].iter().any(|word| opened.trim_end().ends_with(word)) {
+            continue;
+        }
+        if after.trim_start().starts_with("@>") {
+            found.push(Sought { column, function, as_text, constant: false, within: true });
             continue;
         }
         let operand =
             |text: &'c str| text.trim_start().strip_prefix(['=', '<', '>']).map(|rest| rest.trim_start_matches('='));
         if let Some(other) = operand(after) {
-            found.push(Sought { column, function, as_text, constant: is_constant(other) });
+            found.push(Sought { column, function, as_text, constant: is_constant(other), within: false });
         } else if function.is_none() && opened.trim_end().ends_with(['=', '<', '>']) {
             let other = opened.trim_end().trim_end_matches(['=', '<', '>']).trim_end();
-            found.push(Sought { column, function, as_text, constant: other.ends_with('\'') });
+            found.push(Sought { column, function, as_text, constant: other.ends_with('\''), within: false });
         }
     }
     found
@@ -258,6 +270,10 @@ mod tests {
             assert_eq!(one(condition, alias), expected, "{condition}");
         }
         assert!(sought("(other.id = wanted.key)", "her").is_empty());
+        for part in ["(told.key = ((q.id)::text || '@'::text))", "(told.key = ('@'::text || q.id))"] {
+            assert_eq!(sought(part, "q"), [], "a part of a key is no search by its column: {part}");
+        }
+        assert!(sought("(cart.items @> ANY ($0))", "cart")[0].within);
         assert!(sought("(cart.buyer_id IS NOT NULL)", "cart").is_empty());
     }
 }

@@ -247,10 +247,62 @@ async fn a_lookup_that_scans_is_told_with_the_index_that_ends_it() {
     assert_eq!(found[0].1, "create index concurrently on users (email);");
     database.run(&found[0].1).await;
     assert_eq!(warnings(&report(&database).await, "lookup \"user_by_email\""), []);
-    // What looks into JSON can't be helped so.
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_indexes_that_are_proposed_end_what_they_are_proposed_for() {
+    let database = Database::marketplace().await;
+    for (about, table, index) in [
+        ("lookup \"cart_holders\"", "carts", "create index concurrently on carts using gin (items jsonb_path_ops);"),
+        (
+            "schedule \"quotation_expired\"",
+            "trade_quotations",
+            "create index concurrently on trade_quotations (valid_until);",
+        ),
+    ] {
+        let expected = (format!("reads all of {table} each time: an index is missing"), index.to_owned());
+        assert_eq!(warnings(&report(&database).await, about), [expected]);
+        database.run(index).await;
+        assert_eq!(warnings(&report(&database).await, about), []);
+    }
+    // What looks into text can't be helped so.
+    database.run("drop index carts_items_idx; alter table carts alter column items drop default, alter column items type text").await;
     let carts = warnings(&report(&database).await, "lookup \"cart_holders\"");
     let expected = "reads all of carts each time, and no index on a column would spare it";
     assert_eq!(carts, [(expected.to_owned(), String::new())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_that_the_role_may_not_work_out_is_not_told_as_nothing_nor_as_less() {
+    let database = Database::marketplace().await;
+    let role = "rowcast_test_summer";
+    roles::create(&database, role).await;
+    let grants = "grant select (id, seller_id) on wholesale_orders to ROLE;
+        grant select (wholesale_order_id, status, amount_cents, paid_at) on wholesale_payments to ROLE;
+        grant select (seller_id, total, amount_paid, payment_status, status, deposit_amount_cents, created_at) on orders
+          to ROLE";
+    database.run(&format!("select rowcast.grant_gateway('{role}'); {}", grants.replace("ROLE", role))).await;
+    let url = roles::url_of(&database.url, role);
+    let seen = async || {
+        let ran = rowcast(&url, &["check", "--json"]).await.succeeded();
+        serde_json::from_str::<Value>(&ran.stdout).expect("JSON")
+    };
+    let (sql, reason) = remedy(&seen().await, "analytics:revenue_updated");
+    assert!(
+        reason.contains("the lookup \"revenue_of_day\" can't be run: permission denied for table orders"),
+        "{reason}"
+    );
+    assert_eq!(sql, format!("grant select on orders to {role};"));
+    database.run(&format!("grant select (balance_paid_at) on orders to {role}")).await;
+    assert_eq!(event(&seen().await, "analytics:revenue_updated")["state"], "live");
+
+    // Without a right to the payments it doesn't do with the form that leaves them out: that is for who has no such table.
+    database.run(&format!("revoke select (amount_cents) on wholesale_payments from {role}")).await;
+    let (_, reason) = remedy(&seen().await, "analytics:revenue_updated");
+    assert!(reason.contains("permission denied for table wholesale_payments"), "{reason}");
+    database.run("drop table wholesale_payments").await;
+    let found = event(&seen().await, "analytics:revenue_updated").clone();
+    assert_eq!((&found["state"], &found["rules"][0]["state"]), (&"partly".into(), &"live".into()), "{found}");
 }
 
 const ROOMS: &str = "

@@ -248,3 +248,31 @@ fn a_schedule_has_a_name_of_its_own_an_interval_and_a_kind_of_room() {
         ],
     );
 }
+
+#[test]
+fn a_schedules_interval_may_be_a_setting_that_the_configuration_overrides() {
+    let schedule = "[settings]\npace = \"30s\"\nnumber = 3\n\
+                    [[schedule]]\nname = \"a\"\nevery = \"settings.pace\"\nsql = \"select 1 as key\"\n";
+    let every = |pace: &str| {
+        let settings = Settings::from([("pace".to_owned(), pace.into())]);
+        catalog_with(schedule, &settings)
+            .map(|catalog| catalog.schedules()[0].every)
+            .map_err(|faults| faults.to_string())
+    };
+    assert_eq!(catalog(schedule).unwrap().schedules()[0].every, std::time::Duration::from_secs(30));
+    assert_eq!(every("5s"), Ok(std::time::Duration::from_secs(5)));
+    for (pace, expected) in [
+        ("often", "`every` is the setting \"pace\", which is \"often\", expected a duration such as \"2s\""),
+        ("1ms", "`every` is the setting \"pace\", which is 1ms, expected 200ms at least"),
+    ] {
+        let faults = every(pace).unwrap_err();
+        assert!(faults.contains(&format!("test.toml:6: schedule \"a\": {expected}")), "{faults}");
+    }
+    for (setting, expected) in [
+        ("number", "`every` is the setting \"number\", which is 3, expected a duration such as \"2s\""),
+        ("peace", "`every` names the setting \"peace\", which is unknown; the settings are \"number\", \"pace\""),
+    ] {
+        let text = schedule.replace("settings.pace", &format!("settings.{setting}"));
+        assert_faults(&text, &[&format!("test.toml:6: schedule \"a\": {expected}")]);
+    }
+}

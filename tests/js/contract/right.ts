@@ -48,7 +48,7 @@ socket.on('cart:updated', ({ data }) => {
   const pieces: number = data.items.reduce((sum, item) => sum + item.quantity, 0)
   if (data.changed !== null) console.log(data.changed.productId.length, data.changed.quantity + pieces, data.changed.variant)
 })
-socket.on('notification:order', ({ data }) => console.log(data.subject?.type.length, data.subject?.id.length, data.unread + 1))
+socket.on('notification:order', ({ data }) => console.log(data.subject?.type.length, data.subject?.id.length, 'unread' in data && data.unread + 1))
 socket.on('analytics:sale_completed', ({ data }) => console.log(data.sellerId.length, data.productId?.length))
 socket.on('analytics:revenue_updated', ({ data, sellerId }) => console.log(data.sellerId.length, sellerId.length))
 socket.on('analytics:metrics_updated', ({ data: { metrics } }) => console.log(metrics.totalOrders + 1, metrics.totalRevenue.length))
