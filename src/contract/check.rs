@@ -10,8 +10,11 @@ use super::{
     nulls, plans, scope_of,
 };
 use crate::{
-    catalog::{Catalog, Settings, describe::RuleView},
-    change::TableName,
+    catalog::{
+        Catalog, Settings,
+        describe::{QueryView, RuleView},
+    },
+    change::{OWN_SCHEMA, TableName},
 };
 
 /// What the names of notifications begin with.
@@ -22,6 +25,10 @@ const INBOX: &str = "inbox:";
 pub struct Report {
     /// In alphabetical order.
     pub events: Vec<EventReport>,
+    /// The tables that each lookup reads; without those that can't be run.
+    pub lookups: BTreeMap<String, Vec<String>>,
+    /// The tables that each schedule reads, by the table that rules name.
+    pub schedules: BTreeMap<String, Vec<String>>,
     pub warnings: Vec<Warning>,
 }
 
@@ -105,8 +112,9 @@ impl Report {
             sql: grant(reason, &database.role),
         }));
         warnings.extend(unfit_expressions(catalog, database));
-        warnings.extend(scans(catalog, database).await);
-        Self { events: events.collect(), warnings }
+        let read = Reads::new(catalog, database).await;
+        warnings.extend(read.warnings);
+        Self { events: events.collect(), lookups: read.lookups, schedules: read.schedules, warnings }
     }
 
     /// Of the events, or of the kinds of notifications.
@@ -214,6 +222,10 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
         format!("select rowcast.watch({}{columns});", literal(&sql_name(name)))
     };
     match table.state {
+        TableState::Unwatchable(kind) => Some((
+            format!("{name} is {kind}, and only tables can be watched: let the rule name a table that it reads"),
+            None,
+        )),
         TableState::Missing => Some((format!("the database has no table {name}"), None)),
         TableState::Unwatched => Some((format!("the table {name} is there, but not watched"), Some(watch(&[])))),
         TableState::Disabled => {
@@ -297,11 +309,12 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
     let scope = scope_of(view, database, settings);
     let mut unconditional = scope.clone();
     unconditional.present.clear();
-    view.when.iter().for_each(|when| nulls::find(*when, &unconditional, &mut found));
+    unconditional.ops.clone_from(&view.rule.on);
+    view.when.iter().for_each(|when| nulls::find_in_condition(*when, &unconditional, &mut found));
     view.others.iter().chain(&view.per).for_each(|term| nulls::find(*term, &scope, &mut found));
     for audience in &view.audiences {
         let scope = audience_scope(audience, &scope);
-        audience.when.iter().for_each(|when| nulls::find(*when, &scope, &mut found));
+        audience.when.iter().for_each(|when| nulls::find_in_condition(*when, &scope, &mut found));
         let scope = scope.given(audience.when);
         let data = audience.data.iter().map(|(_, term)| term);
         data.chain(audience.names.iter().flatten()).for_each(|term| nulls::find(*term, &scope, &mut found));
@@ -309,25 +322,64 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
     found
 }
 
-async fn scans(catalog: &Catalog, database: &Database) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let lookups = catalog.described_lookups().map(|query| ("lookup", query)).zip(&database.lookups);
-    let schedules = catalog.described_schedules().map(|query| ("schedule", query)).zip(&database.schedules);
-    for ((kind, query), prepared) in lookups.chain(schedules) {
-        let Prepared::Runnable { sql, .. } = prepared else { continue };
+/// What the catalog's SQL reads.
+#[derive(Default)]
+struct Reads {
+    lookups: BTreeMap<String, Vec<String>>,
+    schedules: BTreeMap<String, Vec<String>>,
+    warnings: Vec<Warning>,
+}
+
+impl Reads {
+    async fn new(catalog: &Catalog, database: &Database) -> Self {
+        let mut reads = Self::default();
+        for (query, prepared) in catalog.described_lookups().zip(&database.lookups) {
+            if let Some(tables) = reads.read("lookup", &query, prepared, database).await {
+                reads.lookups.insert(query.name.to_owned(), tables);
+            }
+        }
+        for (query, prepared) in catalog.described_schedules().zip(&database.schedules) {
+            if let Some(tables) = reads.read("schedule", &query, prepared, database).await {
+                reads.schedules.insert(TableName::new(OWN_SCHEMA, query.name).to_string(), tables);
+            }
+        }
+        reads
+    }
+
+    async fn read(
+        &mut self,
+        kind: &str,
+        query: &QueryView<'_>,
+        prepared: &Prepared,
+        database: &Database,
+    ) -> Option<Vec<String>> {
+        let Prepared::Runnable { sql, .. } = prepared else { return None };
         let about = format!("{kind} {:?}", query.name);
         let warning = |text, sql| Warning { about: about.clone(), place: None, text, sql };
-        match plans::scans(&database.client, sql, query.takes_keys).await {
-            Ok(scans) => warnings.extend(scans.into_iter().map(|plans::Scan { table, index }| match index {
-                Some(index) => warning(format!("reads all of {table} each time: an index is missing"), Some(index)),
-                None => {
-                    warning(format!("reads all of {table} each time, and no index on a column would spare it"), None)
+        match plans::reading(&database.client, sql, query.takes_keys).await {
+            Ok(plans::Reading { tables, scans }) => {
+                self.warnings.extend(scans.into_iter().map(|plans::Scan { table, help }| {
+                let reads = format!("reads all of {table} each time");
+                match help {
+                    plans::Help::Index(sql) => warning(format!("{reads}: an index is missing"), Some(sql)),
+                    plans::Help::Uncast { column, sql_type } => {
+                        let text = format!(
+                            "{reads}: it compares {column}::text, and Postgres takes no index on that, for {sql_type} reads as \
+                             settings say. Compare the column itself: {column} = any ($1::text[]::{sql_type}[])"
+                        );
+                        warning(text, None)
+                    }
+                    plans::Help::None => warning(format!("{reads}, and no index on a column would spare it"), None),
                 }
-            })),
-            Err(reason) => warnings.push(warning(format!("its plan can't be told: {reason}"), None)),
+                }));
+                Some(tables.into_iter().collect())
+            }
+            Err(reason) => {
+                self.warnings.push(warning(format!("its plan can't be told: {reason}"), None));
+                None
+            }
         }
     }
-    warnings
 }
 
 /// `public.products`, as SQL names it.
