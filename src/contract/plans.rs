@@ -102,7 +102,8 @@ async fn plan(client: &Client, sql: &str, takes_keys: bool) -> Result<Value, tok
     Ok(plans[0].take())
 }
 
-/// A node that reads every row of a table, with the conditions that hold for these.
+/// A node that reads every row of a table, with the conditions that hold for these: its own first, then those of the nodes
+/// above it, the nearest first.
 struct Full<'p> {
     schema: &'p str,
     table: &'p str,
@@ -112,8 +113,8 @@ struct Full<'p> {
 
 fn walk<'p>(node: &'p Value, above: &[&'p str], found: &mut Vec<Full<'p>>) {
     let text = |key: &str| node[key].as_str();
-    let mut conditions = above.to_vec();
-    conditions.extend(["Filter", "Join Filter", "Hash Cond", "Merge Cond"].iter().filter_map(|key| text(key)));
+    let own = ["Filter", "Recheck Cond", "Join Filter", "Hash Cond", "Merge Cond"].iter().filter_map(|key| text(key));
+    let conditions: Vec<&str> = own.chain(above.iter().copied()).collect();
     let reads_all = match text("Node Type").unwrap_or_default() {
         "Seq Scan" => true,
         "Index Scan" | "Index Only Scan" => !narrows(node),
@@ -148,7 +149,7 @@ async fn scan(client: &Client, full: Full<'_>, takes_keys: bool) -> Result<Optio
     const COLUMNS: &str = "
         select a.attname::text, quote_ident(a.attname), t.typcategory = 'S',
                exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indkey[0] = a.attnum and i.indpred is null),
-               c.oid::regclass::text, output.provolatile = 'i', format_type(a.atttypid, null)
+               c.oid::regclass::text, output.provolatile = 'i', format_type(a.atttypid, null), t.typname = 'jsonb'
         from pg_catalog.pg_class c
         join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = $1
         join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -159,30 +160,32 @@ async fn scan(client: &Client, full: Full<'_>, takes_keys: bool) -> Result<Optio
     let Some(table) = columns.first().map(|row| row.get::<_, String>(4)) else { return Ok(None) };
     // Postgres prints an alias in quotes where it would be a word of SQL otherwise.
     let aliases = [full.alias.to_owned(), format!("\"{}\"", full.alias.replace('"', "\"\""))];
-    for (condition, alias) in
-        full.conditions.iter().flat_map(|condition| aliases.iter().map(move |alias| (condition, alias)))
-    {
-        for sought in sought(condition, alias) {
-            if takes_keys && sought.constant {
-                continue;
-            }
-            let Some(row) = columns.iter().find(|row| row.get::<_, &str>(0) == sought.column) else { continue };
-            let (name, is_text, indexed): (&str, bool, bool) = (row.get(1), row.get(2), row.get(3));
-            let key = match (sought.function, is_text || !sought.as_text) {
-                (None, true) if indexed => return Ok(None),
-                (None, true) => name.to_owned(),
-                (Some(function), true) if is_immutable(client, function).await? => format!("{function}({name})"),
-                (None, false) if row.get(5) => format!("({name}::text)"),
-                // What an enum or a time reads as depends on settings, so Postgres takes no index on it.
-                (None, false) => {
-                    let help = Help::Uncast { column: name.to_owned(), sql_type: row.get(6) };
-                    return Ok(Some(Scan { table, help }));
-                }
-                (Some(_), _) => continue,
-            };
-            let help = Help::Index(format!("create index concurrently on {table} ({key});"));
-            return Ok(Some(Scan { table, help }));
+    let conditions = full.conditions.iter().flat_map(|condition| aliases.iter().map(move |alias| (condition, alias)));
+    let mut all: Vec<Sought<'_>> = conditions.flat_map(|(condition, alias)| sought(condition, alias)).collect();
+    // A constant leaves many rows, as a rule: it is for where nothing else is looked for.
+    all.sort_by_key(|sought| sought.constant);
+    for sought in all {
+        if takes_keys && sought.constant {
+            continue;
         }
+        let Some(row) = columns.iter().find(|row| row.get::<_, &str>(0) == sought.column) else { continue };
+        let (name, is_text, indexed): (&str, bool, bool) = (row.get(1), row.get(2), row.get(3));
+        let key = match (sought.function, is_text || !sought.as_text) {
+            (None, true) if indexed => return Ok(None),
+            (None, true) if sought.within && row.get(7) => format!("using gin ({name} jsonb_path_ops)"),
+            _ if sought.within => continue,
+            (None, true) => format!("({name})"),
+            (Some(function), true) if is_immutable(client, function).await? => format!("({function}({name}))"),
+            (None, false) if row.get(5) => format!("(({name}::text))"),
+            // What an enum or a time reads as depends on settings, so Postgres takes no index on it.
+            (None, false) => {
+                let help = Help::Uncast { column: name.to_owned(), sql_type: row.get(6) };
+                return Ok(Some(Scan { table, help }));
+            }
+            (Some(_), _) => continue,
+        };
+        let help = Help::Index(format!("create index concurrently on {table} {key};"));
+        return Ok(Some(Scan { table, help }));
     }
     Ok(Some(Scan { table, help: Help::None }))
 }
@@ -208,10 +211,12 @@ struct Sought<'c> {
     as_text: bool,
     /// Whether it is compared with a constant.
     constant: bool,
+    /// Whether it is asked what it contains, by `@>`.
+    within: bool,
 }
 
 /// The columns of the table that is called `alias`, as far as a condition of a plan compares just them, or one function of
-/// just them, by `=`, `<` or `>`: an index serves nothing else.
+/// just them, by `=`, `<`, `>` or `@>`: an index serves nothing else.
 fn sought<'c>(condition: &'c str, alias: &str) -> Vec<Sought<'c>> {
     let mut found = Vec::new();
     let start = format!("{alias}.");
@@ -223,12 +228,16 @@ fn sought<'c>(condition: &'c str, alias: &str) -> Vec<Sought<'c>> {
         let Some((column, rest)) = identifier(&condition[at + start.len()..]) else { continue };
         let Some(Operand { before, after, function, as_text }) = operand(before, rest) else { continue };
         let begins = before.is_empty() || before.ends_with('(') || before.ends_with("AND ");
+        if begins && after.starts_with(" @> ") {
+            found.push(Sought { column, function, as_text, constant: false, within: true });
+            continue;
+        }
         let ends = after.is_empty() || after.starts_with(')') || after.starts_with(" AND");
         if let Some(other) = COMPARED.iter().find_map(|operator| after.strip_prefix(operator)).filter(|_| begins) {
-            found.push(Sought { column, function, as_text, constant: is_constant(other) });
+            found.push(Sought { column, function, as_text, constant: is_constant(other), within: false });
         } else if let Some(other) = COMPARED.iter().find_map(|operator| before.strip_suffix(operator)).filter(|_| ends)
         {
-            found.push(Sought { column, function, as_text, constant: other.ends_with('\'') });
+            found.push(Sought { column, function, as_text, constant: other.ends_with('\''), within: false });
         }
     }
     found
@@ -337,6 +346,10 @@ mod tests {
             assert!(sought(condition, "t").is_empty(), "{condition}: {:?}", sought(condition, "t"));
         }
         assert!(sought("(other.id = wanted.key)", "her").is_empty());
+        for part in ["(told.key = ((q.id)::text || '@'::text))", "(told.key = ('@'::text || q.id))"] {
+            assert_eq!(sought(part, "q"), [], "a part of a key is no search by its column: {part}");
+        }
+        assert!(sought("(cart.items @> ANY ($0))", "cart")[0].within);
         assert!(sought("(cart.buyer_id IS NOT NULL)", "cart").is_empty());
     }
 }
