@@ -94,7 +94,7 @@ export type AnalyticsProductViewed = Envelope<'analytics:product_viewed', Analyt
 export type AnalyticsRevenueUpdatedData = {
   sellerId: string
   newRevenue: Decimal
-  totalRevenue: string
+  totalRevenue: Decimal
   period: 'today'
 }
 
@@ -109,7 +109,7 @@ export type AnalyticsSaleCompletedData = {
   sellerId: string
   orderId: string
   amount: Decimal
-  productId: string | null
+  productId: string | number | null
 }
 
 /**
@@ -123,8 +123,8 @@ export type CartUpdatedData = {
   cartId: string
   sellerId: string
   action: 'added' | 'updated' | 'removed' | 'cleared'
-  items: Array<{ productId: string; quantity: number; variant?: Json }>
-  changed: { productId: string; quantity: number; variant?: Json } | null
+  items: Array<{ productId: string | number; quantity: number | Decimal; variant?: Json }>
+  changed: { productId: string | number; quantity: number | Decimal; variant?: Json } | null
 }
 
 /**

@@ -393,7 +393,13 @@ impl<'a> Reader<'a> {
     fn makes(&mut self, section: &Section<'_>) -> Option<Makes> {
         let (event, kind) = (self.text(section, "event"), self.text(section, "inbox"));
         match (event, kind) {
-            (Some(event), None) => Some(Makes::Event(event.value)),
+            (Some(event), None) => {
+                if let Some(whose) = taken(&event.value) {
+                    let reason = format!("an event can't be called {:?}: that name is {whose}", event.value);
+                    self.fault(section, event.line, reason);
+                }
+                Some(Makes::Event(event.value))
+            }
             (None, Some(kind)) => Some(Makes::Notification(kind.value)),
             (Some(_), Some(kind)) => {
                 self.fault(section, kind.line, "a rule makes an `event` or a notification in the `inbox`, not both");
@@ -601,7 +607,12 @@ impl<'a> Reader<'a> {
             let inner = Section { table, place: Place { line, ..section.place.clone() } };
             self.expect_keys(&inner, &["name", "key"]);
             let name = self.required_text(&inner, "name")?;
-            Some(MessageDeclaration { name, key: self.text(&inner, "key").map(|key| key.value) })
+            let key = self.text(&inner, "key");
+            if let Some(key) = key.as_ref().filter(|key| key.value == SINCE) {
+                let reason = format!("`key` can't be {SINCE:?}: clients say with it from when on they want to hear");
+                self.fault(section, key.line, reason);
+            }
+            Some(MessageDeclaration { name, key: key.map(|key| key.value) })
         });
         Some(RoomDeclaration {
             place: section.place.clone(),
@@ -610,6 +621,21 @@ impl<'a> Reader<'a> {
             message,
             room: room?,
         })
+    }
+}
+
+/// The key of a join that says from when on.
+const SINCE: &str = "since";
+
+/// Whose name it is, if no rule may use it for an event.
+fn taken(event: &str) -> Option<&'static str> {
+    const SOCKET_IO: [&str; 6] =
+        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+    match event {
+        name if name.starts_with("rowcast:") => Some("the server's own, as is all that begins with \"rowcast:\""),
+        "chat:typing" => Some("the server's own, which tells who is typing"),
+        name if SOCKET_IO.contains(&name) => Some("Socket.IO's own"),
+        _ => None,
     }
 }
 

@@ -259,6 +259,7 @@ fn describe(type_info: &PgTypeInfo) -> Column {
         "numeric" => Kind::Decimal,
         "numeric[]" => Kind::DecimalArray,
         "timestamp" | "timestamptz" => Kind::Timestamp,
+        "timestamp[]" | "timestamptz[]" => Kind::TimestampArray,
         _ => Kind::Plain,
     };
     Column { kind, nullable: true, sql_type, ..Column::default() }

@@ -210,6 +210,33 @@ fn a_directory_without_a_catalog_is_a_fault() {
 }
 
 #[test]
+fn names_that_mean_something_to_clients_already_are_refused() {
+    let text = |event: &str| rule(GOOD).replace("event = \"a:b\"", &format!("event = {event:?}"));
+    for (event, whose) in [
+        ("rowcast:resync", "the server's own, as is all that begins with \"rowcast:\""),
+        ("rowcast:mine", "the server's own, as is all that begins with \"rowcast:\""),
+        ("chat:typing", "the server's own, which tells who is typing"),
+        ("connect", "Socket.IO's own"),
+        ("connect_error", "Socket.IO's own"),
+        ("disconnect", "Socket.IO's own"),
+        ("disconnecting", "Socket.IO's own"),
+        ("newListener", "Socket.IO's own"),
+        ("removeListener", "Socket.IO's own"),
+    ] {
+        let expected =
+            format!("test.toml:14: rule {event:?}: an event can't be called {event:?}: that name is {whose}");
+        assert_faults(&text(event), &[&expected]);
+    }
+    for event in ["rowcasting", "chat:message", "connected"] {
+        assert_faults(&text(event), &[]);
+    }
+    let room = "[[room]]\nroom = \"day:{id}\"\nmessage = { name = \"day\", key = \"since\" }\n";
+    let expected =
+        "test.toml:3: room \"day:{id}\": `key` can't be \"since\": clients say with it from when on they want to hear";
+    assert_faults(room, &[expected]);
+}
+
+#[test]
 fn announcements_name_a_lookup_and_there_is_one_place_for_them() {
     assert_faults(
         "[announcements]\nrecipients = \"nobody\"\n",
