@@ -37,6 +37,8 @@ const SECRET: &str = "a secret that is long enough to be one";
 fn config(files: &Files, modes: &[Mode]) -> Config {
     let mut config = Config::default();
     config.auth.modes = modes.to_vec();
+    // Each test is refused more often than a person would be.
+    config.limits.sign_in_failures_per_minute = std::num::NonZeroU32::MAX;
     let secret = PathBuf::from(files.path()).join("secret");
     config.auth.jwt.algorithm = Some(Algorithm::Hs256);
     config.auth.jwt.secret_file = vec![secret.clone()];
@@ -65,14 +67,14 @@ fn signed(secret: &str, mut claims: Value) -> String {
 }
 
 /// As express-session writes it.
-fn session_cookie(secret: &str, id: &str) -> String {
+pub fn session_cookie(secret: &str, id: &str) -> String {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret.as_bytes());
     let signature = STANDARD_NO_PAD.encode(aws_lc_rs::hmac::sign(&key, id.as_bytes()));
     let encoded = signature.replace('+', "%2B").replace('/', "%2F");
     format!("theme=dark; connect.sid=s%3A{id}.{encoded}")
 }
 
-async fn add_session(database: &Database, id: &str, user: &str, expire: &str) {
+pub async fn add_session(database: &Database, id: &str, user: &str, expire: &str) {
     let sess = json!({ "cookie": {}, "passport": { "user": user } });
     database.run(&format!("insert into sessions values ('{id}', '{sess}', {expire})")).await;
 }
