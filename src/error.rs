@@ -88,6 +88,8 @@ pub mod sqlstate {
     pub const INVALID_CATALOG_NAME: &str = "3D000";
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const UNDEFINED_COLUMN: &str = "42703";
+    pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const INVALID_SCHEMA: &str = "3F000";
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const UNKNOWN_PREPARED_STATEMENT: &str = "26000";

@@ -66,6 +66,7 @@ pub struct Metrics {
     pub scheduled_changes: IntCounterVec,
     /// Label: kind.
     pub notifications: IntCounterVec,
+    pub visits_uncounted: IntCounter,
     pub cursor_saves: IntCounter,
     pub ready: IntGauge,
     pub standby: IntGauge,
@@ -180,6 +181,12 @@ impl Metrics {
                 "Notifications that rules asked for, by kind. A change that is processed again counts again, though it \
                  writes nothing.",
                 &["kind"],
+            ),
+            visits_uncounted: counter(
+                r,
+                "rowcast_visits_uncounted_total",
+                "Joins that no count of visits or viewers includes: one connection came first to more rooms than are \
+                 counted for it.",
             ),
             cursor_saves: counter(r, "rowcast_cursor_saves_total", "How often the cursor was made durable."),
             ready: gauge(

@@ -317,13 +317,16 @@ fn steps(sql: &'static str) -> Vec<&'static str> {
 }
 
 /// What `rowcast serve` needs of a database, checked before it starts.
+///
+/// Asked in one message each, with nothing prepared: behind a transaction pooler the answer would be to a question that
+/// somebody else prepared.
 pub async fn require_current(pool: &sqlx::PgPool) -> Result<(), Error> {
-    let exists: bool = sqlx::query_scalar("select to_regnamespace('rowcast') is not null").fetch_one(pool).await?;
-    if !exists {
+    const EXISTS: &str = "select to_regnamespace('rowcast') is not null";
+    const NEWEST: &str = "select max(version) from rowcast.migration";
+    if !sqlx::raw_sql(EXISTS).fetch_one(pool).await?.try_get::<bool, _>(0)? {
         return Err(never_migrated());
     }
-    let newest =
-        sqlx::query_scalar::<_, Option<i32>>("select max(version) from rowcast.migration").fetch_one(pool).await;
+    let newest = sqlx::raw_sql(NEWEST).fetch_one(pool).await.and_then(|row| row.try_get::<Option<i32>, _>(0));
     let newest = newest.map_err(|error| match error.as_database_error().and_then(|db| db.code()).as_deref() {
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Error::Denied(
             "this role may not read the schema rowcast; let its owner run: rowcast migrate --gateway-role ROLE".into(),

@@ -24,7 +24,9 @@ join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.
 /// Oids of `pg_catalog.pg_type`, the same in every Postgres (`pg_type.dat`).
 mod oid {
     pub const TIMESTAMP: u32 = 1114;
+    pub const TIMESTAMP_ARRAY: u32 = 1115;
     pub const TIMESTAMPTZ: u32 = 1184;
+    pub const TIMESTAMPTZ_ARRAY: u32 = 1185;
     pub const NUMERIC_ARRAY: u32 = 1231;
     pub const NUMERIC: u32 = 1700;
 }
@@ -39,6 +41,7 @@ pub async fn read(client: &Client) -> Result<Tables, CaptureError> {
             oid::NUMERIC => Kind::Decimal,
             oid::NUMERIC_ARRAY => Kind::DecimalArray,
             oid::TIMESTAMP | oid::TIMESTAMPTZ => Kind::Timestamp,
+            oid::TIMESTAMP_ARRAY | oid::TIMESTAMPTZ_ARRAY => Kind::TimestampArray,
             _ => Kind::Plain,
         };
         let column = Column {

@@ -187,7 +187,7 @@ impl Catalog {
                 let reason = "a second schedule of this name: names are unique".to_owned();
                 faults.push(declaration.place.fault(declaration.place.line, reason));
             }
-            schedules.push(Schedule::compile(declaration, &rooms, &mut faults));
+            schedules.push(Schedule::compile(declaration, &rooms, &settings, &mut faults));
         }
         let waiting =
             declared.waiting.into_iter().map(|list| WaitingList::compile(list, &rooms, &mut faults)).collect();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     change::{Column, Kind, Row},
-    error::{is_cancelled, is_unavailable},
+    error::{is_cancelled, is_unavailable, sqlstate},
     grants::{self, Granted, Granting, Kind as GrantedKind},
     pool, wire,
 };
@@ -46,7 +46,8 @@ pub struct Runnable {
 #[derive(Debug)]
 pub(super) enum Prepared {
     Runnable(Runnable),
-    /// The database refuses every form; why it refuses the first.
+    /// The database refuses every form: why it refuses the first, or the one that lacks more than a table, a column or a
+    /// function.
     Refused(String),
     /// Nobody knows: the database did not answer.
     Unknown,
@@ -58,6 +59,9 @@ pub enum QueryError {
     /// The database did not answer: it may later.
     #[error("the database did not answer: {0}")]
     Unavailable(String),
+    /// It ended the query before it was done, most often for its time: it would take as long again.
+    #[error("{0}")]
+    Cancelled(String),
     /// It refuses the query, or a row of it can't be read.
     #[error("{0}")]
     Refused(String),
@@ -108,12 +112,13 @@ impl Query {
     }
 
     /// The function that was granted, if it is current and works; else the first form that the database takes, run for no
-    /// key at all: that shows missing privileges too.
+    /// key at all: that shows missing privileges too. A later form is for a database that lacks a table, a column or a
+    /// function; what is refused for another reason, a missing privilege above all, is refused, and not answered with less.
     pub async fn prepare(&self, pool: &PgPool) -> Prepared {
         let function = grants::function_name(self.kind, &self.name);
         let granting = match within_time(grants::look(pool, &function, &self.forms)).await {
             Ok(granting) => granting,
-            Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
+            Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
             Err(QueryError::Refused(_)) => Granting::Missing,
         };
         let mut refused = None;
@@ -122,7 +127,7 @@ impl Query {
             // Boxed, since a query's future is large.
             match Box::pin(self.prepare_form(&call, "", pool)).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
-                Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
+                Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
                 Err(QueryError::Refused(reason)) => {
                     refused = Some(format!("{reason}; {}", grants::OUTDATED));
                 }
@@ -131,9 +136,13 @@ impl Query {
         for sql in &self.forms {
             match Box::pin(self.prepare_form(sql, " limit 0", pool)).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
-                Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
+                Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
                 Err(QueryError::Refused(reason)) => {
+                    let is_last = !lacks_something(&reason);
                     refused = refused.or_else(|| Some(grants::with_remedy(reason, granting)));
+                    if is_last {
+                        break;
+                    }
                 }
             }
         }
@@ -167,9 +176,6 @@ impl Query {
             Ok(runnable)
         };
         // Cancelled for its time, it waited for a lock: that says nothing of the query.
-        let attempt = async {
-            attempt.await.map_err(|error| if is_cancelled(&error) { sqlx::Error::PoolTimedOut } else { error })
-        };
         let runnable = within_time(Box::pin(attempt)).await?;
         match runnable.columns.contains_key("key") {
             true => Ok(runnable),
@@ -209,6 +215,26 @@ impl Runnable {
         self.parse(found.await?)
     }
 
+    /// Of the rows of one key the values of a column as text, each once and in their order by bytes: those after `after`,
+    /// `limit` at most.
+    pub async fn page(
+        &self,
+        pool: &PgPool,
+        key: &str,
+        column: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, QueryError> {
+        let paged = format!(
+            "select distinct found.{column}::text collate \"C\" as value from ({}\n) found
+             where found.key is not null and found.{column}::text collate \"C\" > $2 order by value limit $3",
+            self.sql
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(paged)).bind(vec![key]);
+        let query = query.bind(after.unwrap_or_default()).bind(limit as i64);
+        within_time(query.fetch_all(pool)).await
+    }
+
     fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
         let kind_of = |column: &str| self.columns.get(column).map_or(Kind::Plain, |column| column.kind);
         let parsed = found.into_iter().map(|(key, json)| {
@@ -233,6 +259,7 @@ fn describe(type_info: &PgTypeInfo) -> Column {
         "numeric" => Kind::Decimal,
         "numeric[]" => Kind::DecimalArray,
         "timestamp" | "timestamptz" => Kind::Timestamp,
+        "timestamp[]" | "timestamptz[]" => Kind::TimestampArray,
         _ => Kind::Plain,
     };
     Column { kind, nullable: true, sql_type, ..Column::default() }
@@ -242,8 +269,16 @@ async fn within_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) ->
     match pool::in_time(answer).await {
         Ok(value) => Ok(value),
         Err(error) if is_unavailable(&error) => Err(QueryError::Unavailable(error.to_string())),
+        Err(error) if is_cancelled(&error) => Err(QueryError::Cancelled(plainly(&error))),
         Err(error) => Err(QueryError::Refused(plainly(&error))),
     }
+}
+
+/// Whether it names what the database hasn't: a table, a column, or a function or operator for these types.
+fn lacks_something(reason: &str) -> bool {
+    [sqlstate::UNDEFINED_TABLE, sqlstate::UNDEFINED_COLUMN, sqlstate::UNDEFINED_FUNCTION]
+        .iter()
+        .any(|code| reason.ends_with(&format!("(SQLSTATE {code})")))
 }
 
 fn plainly(error: &sqlx::Error) -> String {

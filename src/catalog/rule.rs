@@ -60,6 +60,8 @@ pub(super) struct LookupCall {
     /// Its place in the catalog.
     pub lookup: usize,
     pub key: Expression,
+    /// Whether an audience that reads it can't do without, if the database refuses it.
+    pub needed: bool,
 }
 
 #[derive(Debug)]
@@ -133,7 +135,7 @@ impl Rule {
                 continue;
             };
             if let Some(key) = compiler.expression(Some(call.key), &vocabulary, &mut uses) {
-                calls.push(LookupCall { name: call.name.value, lookup, key });
+                calls.push(LookupCall { name: call.name.value, lookup, key, needed: call.needed });
             }
         }
         vocabulary.lookups = calls.iter().map(|call| (call.name.clone(), among.lookups[call.lookup].returns)).collect();

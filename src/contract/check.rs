@@ -10,8 +10,11 @@ use super::{
     nulls, plans, public, scope_of,
 };
 use crate::{
-    catalog::{Catalog, Settings, describe::RuleView},
-    change::TableName,
+    catalog::{
+        Catalog, Settings,
+        describe::{QueryView, RuleView},
+    },
+    change::{OWN_SCHEMA, TableName},
     error::sqlstate,
 };
 
@@ -23,6 +26,10 @@ const INBOX: &str = "inbox:";
 pub struct Report {
     /// In alphabetical order.
     pub events: Vec<EventReport>,
+    /// The tables that each lookup reads; without those that can't be run.
+    pub lookups: BTreeMap<String, Vec<String>>,
+    /// The tables that each schedule reads, by the table that rules name.
+    pub schedules: BTreeMap<String, Vec<String>>,
     pub warnings: Vec<Warning>,
 }
 
@@ -107,8 +114,9 @@ impl Report {
         }));
         warnings.extend(public::warnings(catalog, database));
         warnings.extend(unfit_expressions(catalog, database));
-        warnings.extend(scans(catalog, database).await);
-        Self { events: events.collect(), warnings }
+        let read = Reads::new(catalog, database).await;
+        warnings.extend(read.warnings);
+        Self { events: events.collect(), lookups: read.lookups, schedules: read.schedules, warnings }
     }
 
     /// Of the events, or of the kinds of notifications.
@@ -225,6 +233,10 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
         format!("select rowcast.watch({}, only_columns => {});", literal(&sql_name(name)), array(&columns))
     };
     match table.state {
+        TableState::Unwatchable(kind) => Some((
+            format!("{name} is {kind}, and only tables can be watched: let the rule name a table that it reads"),
+            None,
+        )),
         TableState::Missing => Some((format!("the database has no table {name}"), None)),
         TableState::Unwatched => Some((format!("the table {name} is there, but not watched"), Some(watch(&[])))),
         TableState::Disabled => {
@@ -302,11 +314,12 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
     let scope = scope_of(view, database, settings);
     let mut unconditional = scope.clone();
     unconditional.present.clear();
-    view.when.iter().for_each(|when| nulls::find(*when, &unconditional, &mut found));
+    unconditional.ops.clone_from(&view.rule.on);
+    view.when.iter().for_each(|when| nulls::find_in_condition(*when, &unconditional, &mut found));
     view.others.iter().chain(&view.per).for_each(|term| nulls::find(*term, &scope, &mut found));
     for audience in &view.audiences {
         let scope = audience_scope(audience, &scope);
-        audience.when.iter().for_each(|when| nulls::find(*when, &scope, &mut found));
+        audience.when.iter().for_each(|when| nulls::find_in_condition(*when, &scope, &mut found));
         let scope = scope.given(audience.when);
         let data = audience.data.iter().map(|(_, term)| term);
         data.chain(audience.names.iter().flatten()).for_each(|term| nulls::find(*term, &scope, &mut found));
@@ -314,35 +327,82 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
     found
 }
 
-async fn scans(catalog: &Catalog, database: &Database) -> Vec<Warning> {
-    let (mut warnings, mut hidden) = (Vec::new(), Vec::new());
-    let lookups = catalog.described_lookups().map(|query| ("lookup", query)).zip(&database.lookups);
-    let schedules = catalog.described_schedules().map(|query| ("schedule", query)).zip(&database.schedules);
-    for ((kind, query), prepared) in lookups.chain(schedules) {
-        let Prepared::Runnable { sql, .. } = prepared else { continue };
-        let about = format!("{kind} {:?}", query.name);
-        let warning = |text, sql| Warning { about: about.clone(), place: None, text, sql };
-        match plans::scans(&database.client, sql, query.takes_keys).await {
-            Ok(scans) => warnings.extend(scans.into_iter().map(|plans::Scan { table, index }| match index {
-                Some(index) => warning(format!("reads all of {table} each time: an index is missing"), Some(index)),
-                None => {
-                    warning(format!("reads all of {table} each time, and no index on a column would spare it"), None)
-                }
-            })),
-            // Who may run a query only through its function sees no plan.
-            Err(reason) if reason.contains(sqlstate::INSUFFICIENT_PRIVILEGE) => hidden.push(about),
-            Err(reason) => warnings.push(warning(format!("its plan can't be told: {reason}"), None)),
+/// What the catalog's SQL reads.
+#[derive(Default)]
+struct Reads {
+    lookups: BTreeMap<String, Vec<String>>,
+    schedules: BTreeMap<String, Vec<String>>,
+    warnings: Vec<Warning>,
+    /// What can be run only through a function, whose plan nobody sees but the owner.
+    hidden: usize,
+}
+
+impl Reads {
+    async fn new(catalog: &Catalog, database: &Database) -> Self {
+        let mut reads = Self::default();
+        for (query, prepared) in catalog.described_lookups().zip(&database.lookups) {
+            if let Some(tables) = reads.read("lookup", &query, prepared, database).await {
+                reads.lookups.insert(query.name.to_owned(), tables);
+            }
         }
+        for (query, prepared) in catalog.described_schedules().zip(&database.schedules) {
+            if let Some(tables) = reads.read("schedule", &query, prepared, database).await {
+                reads.schedules.insert(TableName::new(OWN_SCHEMA, query.name).to_string(), tables);
+            }
+        }
+        reads.tell_of_hidden(database);
+        reads
     }
-    if !hidden.is_empty() {
+
+    fn tell_of_hidden(&mut self, database: &Database) {
+        if self.hidden == 0 {
+            return;
+        }
         let text = format!(
             "{} may not read the tables, so nothing is told of missing indexes (in {} queries); run this as the owner to hear of them",
-            database.role,
-            hidden.len()
+            database.role, self.hidden
         );
-        warnings.push(Warning { about: "plans".to_owned(), place: None, text, sql: None });
+        self.warnings.push(Warning { about: "plans".to_owned(), place: None, text, sql: None });
     }
-    warnings
+
+    async fn read(
+        &mut self,
+        kind: &str,
+        query: &QueryView<'_>,
+        prepared: &Prepared,
+        database: &Database,
+    ) -> Option<Vec<String>> {
+        let Prepared::Runnable { sql, .. } = prepared else { return None };
+        let about = format!("{kind} {:?}", query.name);
+        let warning = |text, sql| Warning { about: about.clone(), place: None, text, sql };
+        match plans::reading(&database.client, sql, query.takes_keys).await {
+            Ok(plans::Reading { tables, scans }) => {
+                self.warnings.extend(scans.into_iter().map(|plans::Scan { table, help }| {
+                let reads = format!("reads all of {table} each time");
+                match help {
+                    plans::Help::Index(sql) => warning(format!("{reads}: an index is missing"), Some(sql)),
+                    plans::Help::Uncast { column, sql_type } => {
+                        let text = format!(
+                            "{reads}: it compares {column}::text, and Postgres takes no index on that, for {sql_type} reads as \
+                             settings say. Compare the column itself: {column} = any ($1::text[]::{sql_type}[])"
+                        );
+                        warning(text, None)
+                    }
+                    plans::Help::None => warning(format!("{reads}, and no index on a column would spare it"), None),
+                }
+                }));
+                Some(tables.into_iter().collect())
+            }
+            Err(reason) if reason.contains(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+                self.hidden += 1;
+                None
+            }
+            Err(reason) => {
+                self.warnings.push(warning(format!("its plan can't be told: {reason}"), None));
+                None
+            }
+        }
+    }
 }
 
 /// `public.products`, as SQL names it.

@@ -8,6 +8,7 @@
 //! of in `orders`; that it is revenue too, and a notification, is told in the rows of these.
 
 mod analytics;
+mod cart_holders;
 mod carts;
 mod cast;
 mod compare;

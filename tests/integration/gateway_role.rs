@@ -172,8 +172,8 @@ async fn in_the_schema_rowcast_the_gateway_can_do_what_the_service_does_and_no_m
         .unwrap();
     for row in &functions {
         let (function, may): (String, bool) = (row.get(0), row.get(1));
-        let needed = ["rotate", "start_anew", "tell", "waiting_for"].contains(&function.as_str())
-            || ["lookup_", "schedule_", "waiting_"].iter().any(|prefix| function.starts_with(prefix));
+        let needed = ["rotate", "start_anew", "tell", "told_or_claimed", "waiting_for"].contains(&function.as_str())
+            || ["lookup_", "query_", "schedule_", "waiting_"].iter().any(|prefix| function.starts_with(prefix));
         assert_eq!(may, needed, "{function}");
     }
     let gateway = as_gateway(&database).await;

@@ -22,6 +22,7 @@ mod pooler;
 mod restart;
 mod resume;
 mod retention;
+mod revocation;
 mod sign_in;
 mod sweep;
 mod tls;

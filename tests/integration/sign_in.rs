@@ -37,6 +37,8 @@ pub const SECRET: &str = "a secret that is long enough to be one";
 pub fn config(files: &Files, modes: &[Mode]) -> Config {
     let mut config = Config::default();
     config.auth.modes = modes.to_vec();
+    // Each test is refused more often than a person would be.
+    config.limits.sign_in_failures_per_minute = std::num::NonZeroU32::MAX;
     let secret = PathBuf::from(files.path()).join("secret");
     config.auth.jwt.algorithm = Some(Algorithm::Hs256);
     config.auth.jwt.secret_file = vec![secret.clone()];

@@ -210,6 +210,33 @@ fn a_directory_without_a_catalog_is_a_fault() {
 }
 
 #[test]
+fn names_that_mean_something_to_clients_already_are_refused() {
+    let text = |event: &str| rule(GOOD).replace("event = \"a:b\"", &format!("event = {event:?}"));
+    for (event, whose) in [
+        ("rowcast:resync", "the server's own, as is all that begins with \"rowcast:\""),
+        ("rowcast:mine", "the server's own, as is all that begins with \"rowcast:\""),
+        ("chat:typing", "the server's own, which tells who is typing"),
+        ("connect", "Socket.IO's own"),
+        ("connect_error", "Socket.IO's own"),
+        ("disconnect", "Socket.IO's own"),
+        ("disconnecting", "Socket.IO's own"),
+        ("newListener", "Socket.IO's own"),
+        ("removeListener", "Socket.IO's own"),
+    ] {
+        let expected =
+            format!("test.toml:14: rule {event:?}: an event can't be called {event:?}: that name is {whose}");
+        assert_faults(&text(event), &[&expected]);
+    }
+    for event in ["rowcasting", "chat:message", "connected"] {
+        assert_faults(&text(event), &[]);
+    }
+    let room = "[[room]]\nroom = \"day:{id}\"\nmessage = { name = \"day\", key = \"since\" }\n";
+    let expected =
+        "test.toml:3: room \"day:{id}\": `key` can't be \"since\": clients say with it from when on they want to hear";
+    assert_faults(room, &[expected]);
+}
+
+#[test]
 fn announcements_name_a_lookup_and_there_is_one_place_for_them() {
     assert_faults(
         "[announcements]\nrecipients = \"nobody\"\n",
@@ -304,4 +331,32 @@ fn what_a_rule_reveals_is_read_by_its_conditions() {
            \"cost\"",
         ],
     );
+}
+
+#[test]
+fn a_schedules_interval_may_be_a_setting_that_the_configuration_overrides() {
+    let schedule = "[settings]\npace = \"30s\"\nnumber = 3\n\
+                    [[schedule]]\nname = \"a\"\nevery = \"settings.pace\"\nsql = \"select 1 as key\"\n";
+    let every = |pace: &str| {
+        let settings = Settings::from([("pace".to_owned(), pace.into())]);
+        catalog_with(schedule, &settings)
+            .map(|catalog| catalog.schedules()[0].every)
+            .map_err(|faults| faults.to_string())
+    };
+    assert_eq!(catalog(schedule).unwrap().schedules()[0].every, std::time::Duration::from_secs(30));
+    assert_eq!(every("5s"), Ok(std::time::Duration::from_secs(5)));
+    for (pace, expected) in [
+        ("often", "`every` is the setting \"pace\", which is \"often\", expected a duration such as \"2s\""),
+        ("1ms", "`every` is the setting \"pace\", which is 1ms, expected 200ms at least"),
+    ] {
+        let faults = every(pace).unwrap_err();
+        assert!(faults.contains(&format!("test.toml:6: schedule \"a\": {expected}")), "{faults}");
+    }
+    for (setting, expected) in [
+        ("number", "`every` is the setting \"number\", which is 3, expected a duration such as \"2s\""),
+        ("peace", "`every` names the setting \"peace\", which is unknown; the settings are \"number\", \"pace\""),
+    ] {
+        let text = schedule.replace("settings.pace", &format!("settings.{setting}"));
+        assert_faults(&text, &[&format!("test.toml:6: schedule \"a\": {expected}")]);
+    }
 }
