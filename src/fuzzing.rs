@@ -15,8 +15,11 @@ use crate::{
     position::Position,
 };
 
+/// Takes any bytes at all, and must not panic.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name; each takes any bytes, and panics if something is wrong.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("client_message", client_message),
     ("sign_in", sign_in),
     ("catalog", catalog),

@@ -13,7 +13,9 @@ mod tables;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     num::NonZeroU32,
+    path::Path,
 };
 
 use rowcast::catalog::{Catalog, Settings};
@@ -267,4 +269,28 @@ fn expected() -> Heard {
         }
     }
     expected
+}
+
+/// A word in backticks that can only be a test's name, or a path, names something that is there.
+#[test]
+fn the_tests_that_the_page_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests/integration")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&fs::read_to_string(path).expect("text"));
+            }
+        }
+    }
+    let named: Vec<&str> = tables::PAGE.split('`').skip(1).step_by(2).collect();
+    let missing = named.iter().filter(|word| match () {
+        () if word.contains('/') && word.contains('.') => !root.join(word).exists(),
+        () => word.matches('_').count() >= 4 && !sources.contains(&format!("fn {word}(")),
+    });
+    assert_eq!(missing.collect::<Vec<_>>(), [] as [&&str; 0]);
 }

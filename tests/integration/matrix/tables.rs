@@ -1,6 +1,6 @@
 //! The tables of docs/security.md.
 
-const PAGE: &str = include_str!("../../../docs/security.md");
+pub const PAGE: &str = include_str!("../../../docs/security.md");
 
 /// A table of yes and no: rows and columns by their names.
 pub struct Table {
