@@ -734,6 +734,19 @@ export type WholesaleOrderUpdatedData =
  */
 export type WholesaleOrderUpdated = Envelope<'wholesale:order_updated', WholesaleOrderUpdatedData, 'orderId'>
 
+/** The server is about to disconnect this client, which then does not reconnect by itself. */
+export interface RowcastClosing {
+  reason: 'signed_out' | 'expired' | 'too_many_messages'
+  message: string
+}
+
+/** What one may hear has changed: the rooms that one is in now without having asked, and is no longer in. */
+export interface RowcastRooms {
+  joined: string[]
+  left: string[]
+  position: string | null
+}
+
 /** Everything that was missed in these rooms has been sent. */
 export interface RowcastResumed {
   rooms: string[]
@@ -797,6 +810,12 @@ export interface Unread {
   unread: number
 }
 
+/** Until when the sign-in holds; null if until something changes that it rests on. */
+export interface Renewed {
+  success: true
+  until: Timestamp | null
+}
+
 export interface ServerToClientEvents {
   'analytics:inventory_alert': (event: AnalyticsInventoryAlert) => void
   'analytics:metrics_updated': (event: AnalyticsMetricsUpdated) => void
@@ -829,8 +848,10 @@ export interface ServerToClientEvents {
   'quotation:sent': (event: QuotationSent) => void
   'quotation:updated': (event: QuotationUpdated) => void
   'quotation:viewed': (event: QuotationViewed) => void
+  'rowcast:closing': (event: RowcastClosing) => void
   'rowcast:resumed': (event: RowcastResumed) => void
   'rowcast:resync': (event: RowcastResync) => void
+  'rowcast:rooms': (event: RowcastRooms) => void
   'stock:low': (event: StockLow) => void
   'stock:out': (event: StockOut) => void
   'stock:restocked': (event: StockRestocked) => void
@@ -845,6 +866,8 @@ export interface ServerToClientEvents {
 }
 
 export interface ClientToServerEvents {
+  /** Renews one's sign-in with a fresh token, of the same user; without one, has it confirmed. */
+  'auth:renew': (...args: [] | [ack: Ack<Renewed>] | Call<{ token: string }, Renewed>) => void
   /** Tells the others in a room that one is typing; without `typing: false` that ends by itself. */
   'chat:typing': (...args: Call<{ room: string; typing?: boolean }, RoomAnswer>) => void
   /** Joins a room; with `since`, what was missed since then comes first. */
