@@ -24,12 +24,18 @@ USER nobody
 ENTRYPOINT ["traffic"]
 
 # The service; the last stage, and so what `docker build .` makes. There is no HEALTHCHECK: the image holds nothing that
-# speaks HTTP but rowcast itself. Let the orchestrator ask GET /healthz (alive) and GET /readyz (delivering).
+# speaks HTTP but rowcast itself. Let the orchestrator ask GET /healthz (alive) and GET /readyz (delivering). The admin
+# address, with the metrics, is on the container's own loopback; with ROWCAST_ADMIN_LISTEN=0.0.0.0:4001 Prometheus can
+# reach it. Publish 4001 to nobody else.
 FROM debian:bookworm-slim AS rowcast
+# The certificates by which it trusts the servers of keys (`jwks_url`).
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin rowcast
 COPY --from=build /out/rowcast /usr/local/bin/rowcast
 USER rowcast
-EXPOSE 4000
+EXPOSE 4000 4001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["rowcast"]
 CMD ["serve"]

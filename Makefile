@@ -2,6 +2,9 @@
 
 .DEFAULT_GOAL := help
 
+# How long make fuzz runs each target.
+SECONDS ?= 300
+
 # Options for the demo, as in: make demo ARGS="--listen 127.0.0.1:4100"
 ARGS ?=
 
@@ -32,6 +35,15 @@ test-postgres-versions: ## Run the integration tests on Postgres 14, 15, 16, 17 
 lint: ## Check formatting, clippy, the migrations and the scripts
 	@scripts/setup-tests
 	@exec scripts/test lint
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for five minutes, or: make fuzz SECONDS=3600
+	@exec scripts/fuzz $(SECONDS)
+
+.PHONY: audit
+audit: ## Check licenses, sources and advisories of the dependencies
+	@scripts/setup-tests
+	@exec scripts/audit
 
 .PHONY: fmt
 fmt: ## Format the Rust code

@@ -6,6 +6,7 @@ set local lock_timeout = '2s';
 set local client_min_messages = warning;
 drop table rowcast.notification, rowcast.notified, rowcast.told, rowcast.waiting;
 drop function rowcast.tell(text, text[], text[], double precision);
+drop function rowcast.told_or_claimed(text, text[]);
 drop function rowcast.waiting_for(text, text[]);
 
 create or replace function rowcast.grant_gateway(role regrole) returns void

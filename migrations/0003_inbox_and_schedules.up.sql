@@ -23,6 +23,7 @@ create table rowcast.notification (
   source     text,                                -- the id of the event, or of the announcement, that it tells of
   created_at timestamptz not null default now(),
   read_at    timestamptz,
+  told_to    text,                                -- of an announcement: whose turn was last, in the order of their ids
   told_at    timestamptz,                         -- of an announcement: when all of them had theirs
   constraint notification_has_one_address check ((user_id is null) <> (audience is null)),
   constraint notification_audience check (audience in ('all', 'sellers', 'buyers'))
@@ -64,7 +65,7 @@ comment on table rowcast.told is 'What the schedules of the catalog found last: 
 -- changes of the table rowcast.<schedule>: a row that is new as an insert, one that differs as an update, and, where the
 -- result is complete, one that is missing as a delete. `asked_ago` says how many seconds ago a complete result was asked
 -- for, so that what another teller has told since isn't taken for missing; it is null for a result that isn't complete.
--- Says how many changes that made.
+-- Says how many changes that made. A key that was claimed is left alone: see told_or_claimed.
 --
 -- One at a time: whoever comes second finds the rows told. The doorbell is rung as capture() rings it. It need not wait
 -- for the disk: what a crash loses is told again.
@@ -90,7 +91,7 @@ begin
     insert into rowcast.told as t (schedule, key, row)
     select tell.schedule, f.key, f.row from found f
     on conflict on constraint told_pkey do update set row = excluded.row, told_at = now(), gone_at = null
-    where t.gone_at is not null or t.row <> excluded.row
+    where (t.gone_at is not null or t.row <> excluded.row) and t.row <> '{"claimed": true}'
     returning t.key, t.row
   ), gone as (
     update rowcast.told t set gone_at = now()
@@ -121,6 +122,30 @@ $$;
 revoke all on function rowcast.tell(text, text[], text[], double precision) from public;
 comment on function rowcast.tell(text, text[], text[], double precision) is 'Writes what is new in a schedule''s result to the change log.';
 
+-- Which of these keys has been told by a schedule that tells each once: for a lookup of somebody who is about to tell the
+-- same, of a row that changed. What was not told is claimed, so that the schedule never tells it, though it may have read
+-- the row before it changed; asked again for the same key the answer is the same. In a read-only transaction nothing is
+-- claimed.
+create function rowcast.told_or_claimed(schedule text, keys text[]) returns table (key text)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  if current_setting('transaction_read_only') = 'off' then
+    insert into rowcast.told (schedule, key, row)
+    select told_or_claimed.schedule, k.key, '{"claimed": true}'
+    from (select distinct unnest(told_or_claimed.keys)) as k (key) where k.key is not null order by k.key
+    on conflict do nothing;
+  end if;
+  return query
+  select t.key from rowcast.told t
+  where t.schedule = told_or_claimed.schedule and t.key = any (told_or_claimed.keys) and t.row <> '{"claimed": true}';
+end
+$$;
+revoke all on function rowcast.told_or_claimed(text, text[]) from public;
+comment on function rowcast.told_or_claimed(text, text[]) is 'What a schedule has told; the rest it will not tell any more.';
+
 -- Who came to a room for something that wasn't there, so that they can be told when it is.
 create table rowcast.waiting (
   list    text not null,                          -- the catalog's name for it
@@ -133,9 +158,10 @@ create table rowcast.waiting (
 create index waiting_by_age on rowcast.waiting (at);
 comment on table rowcast.waiting is 'Users who wait for something, such as a product that is out of stock.';
 
--- Who waits, for a lookup. A key is TIME@ID: what is waited for has come at that time. Those who have been waiting since
--- before it are marked as told of that moment, so that they aren't told of the next; asked again for the same key it
--- gives the same users. In a read-only transaction nobody is marked.
+-- Who waits, for a lookup. A key is TIME@ID: what is waited for was written at that time. It is there once that
+-- transaction has committed, which may be long after, so it is asked when the commit is seen: all who wait then are marked
+-- as told of that moment, so that they aren't told of the next; asked again for the same key it gives them again. In a
+-- read-only transaction nobody is marked: it gives those who were told, and those who would be for certain.
 create function rowcast.waiting_for(list text, keys text[]) returns table (key text, user_id text)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -146,7 +172,7 @@ begin
     update rowcast.waiting w set told_at = wanted.at
     from (select split_part(k.key, '@', 1)::timestamptz as at, substr(k.key, strpos(k.key, '@') + 1) as id
           from unnest(waiting_for.keys) as k (key)) as wanted
-    where w.list = waiting_for.list and w.id = wanted.id and w.told_at is null and w.at <= wanted.at;
+    where w.list = waiting_for.list and w.id = wanted.id and w.told_at is null and w.at <= clock_timestamp();
   end if;
   return query
   select wanted.key, w.user_id
@@ -171,7 +197,8 @@ begin
   execute format('grant insert, update, delete on rowcast.dead_letter, rowcast.notification, rowcast.notified, '
                  'rowcast.told, rowcast.waiting to %s', role);
   execute format('grant execute on function rowcast.rotate(interval), rowcast.start_anew(), '
-                 'rowcast.tell(text, text[], text[], double precision), rowcast.waiting_for(text, text[]) to %s', role);
+                 'rowcast.tell(text, text[], text[], double precision), rowcast.told_or_claimed(text, text[]), '
+                 'rowcast.waiting_for(text, text[]) to %s', role);
 end
 $$;
 

@@ -169,6 +169,8 @@ pub enum Kind {
     DecimalArray,
     /// `timestamp` (taken as UTC, as Prisma writes it) and `timestamptz`: ISO 8601 with `Z`.
     Timestamp,
+    /// An array of these: strings in the same form.
+    TimestampArray,
     /// Everything else: the JSON that Postgres makes of it.
     #[default]
     Plain,

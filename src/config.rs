@@ -4,12 +4,20 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
 use serde::Deserialize;
 
-use crate::{capture::CaptureOptions, error::Error, gateway::GatewayConfig, journal::JournalConfig};
+pub use crate::database_url::{DatabaseUrl, Target};
+use crate::{
+    auth::AuthConfig,
+    capture::CaptureOptions,
+    error::Error,
+    gateway::{GatewayConfig, LimitsConfig},
+    journal::JournalConfig,
+};
 
 /// Everything that `rowcast serve` can be told; `rowcast.example.toml` shows each key with its default.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,11 +28,14 @@ pub struct Config {
     /// How long a stop may take until clients are cut off.
     #[serde(with = "humantime_serde")]
     pub drain_timeout: Duration,
+    pub auth: AuthConfig,
     pub capture: CaptureConfig,
     pub catalog: CatalogConfig,
     pub lookups: LookupConfig,
     pub inbox: InboxConfig,
     pub gateway: GatewayConfig,
+    pub limits: LimitsConfig,
+    pub admin: AdminConfig,
     pub journal: JournalConfig,
 }
 
@@ -33,11 +44,14 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
             drain_timeout: Duration::from_secs(5),
+            auth: AuthConfig::default(),
             capture: CaptureConfig::default(),
             catalog: CatalogConfig::default(),
             lookups: LookupConfig::default(),
             inbox: InboxConfig::default(),
             gateway: GatewayConfig::default(),
+            limits: LimitsConfig::default(),
+            admin: AdminConfig::default(),
             journal: JournalConfig::default(),
         }
     }
@@ -50,9 +64,21 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|error| {
             Error::Configuration(format!("cannot read the configuration {}: {error}", file.display()))
         })?;
-        toml::from_str(&text)
-            .map_err(|error| Error::Configuration(format!("{}: {}", file.display(), error.to_string().trim_end())))
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
+            Error::Configuration(format!("{}{place}: {}", file.display(), error.message().trim_end()))
+        })
     }
+}
+
+/// The line of the file, and the key on it. Not the line itself: somebody may have written a secret there.
+fn place(text: &str, offset: usize) -> String {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let number = before.iter().filter(|byte| **byte == b'\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key).trim();
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if is_key { format!(":{}: {key}", number + 1) } else { format!(":{}", number + 1) }
 }
 
 /// `[capture]`
@@ -152,93 +178,52 @@ impl Default for InboxConfig {
     }
 }
 
-/// `DATABASE_URL`, as an existing application has it.
-#[derive(Clone)]
-pub struct DatabaseUrl(String);
+/// `[admin]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where metrics and the reason of not being ready are to be had. `ROWCAST_ADMIN_LISTEN`, default 127.0.0.1:4001.
+    pub listen: AdminListen,
+}
 
-/// Query parameters that Prisma reads and Postgres' own clients don't know.
-const PRISMA_PARAMETERS: [&str; 9] = [
-    "schema",
-    "connection_limit",
-    "pool_timeout",
-    "pgbouncer",
-    "socket_timeout",
-    "statement_cache_size",
-    "sslidentity",
-    "sslpassword",
-    "sslaccept",
-];
+/// An address for those who run the service, or none: `off`, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum AdminListen {
+    Off,
+    At(SocketAddr),
+}
 
-impl DatabaseUrl {
-    /// Checks the URL's form, and leaves out the parameters that only Prisma understands.
-    pub fn parse(url: &str) -> Result<Self, Error> {
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(Error::Configuration(
-                "DATABASE_URL must look like postgres://user:password@host:5432/database; found something that doesn't begin with postgres://".into(),
-            ));
-        }
-        let cleaned = match url.split_once('?') {
-            None => url.to_owned(),
-            Some((base, query)) => {
-                let kept: Vec<&str> = query
-                    .split('&')
-                    .filter(|pair| !PRISMA_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default()))
-                    .filter(|pair| !pair.is_empty())
-                    .collect();
-                if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
-            }
-        };
-        let url = Self(cleaned);
-        url.for_capture()?;
-        url.for_pool()?;
-        Ok(url)
-    }
-
-    /// For the connections that listen and sweep.
-    pub fn for_capture(&self) -> Result<tokio_postgres::Config, Error> {
-        self.0.parse().map_err(|error: tokio_postgres::Error| {
-            // The source names the parameter; the URL itself may hold a password.
-            let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            Error::Configuration(format!("DATABASE_URL can't be read: {cause}"))
-        })
-    }
-
-    /// For migrations, lookups and sign-in.
-    pub fn for_pool(&self) -> Result<sqlx::postgres::PgConnectOptions, Error> {
-        let options: sqlx::postgres::PgConnectOptions =
-            self.0.parse().map_err(|error| Error::Configuration(format!("DATABASE_URL can't be read: {error}")))?;
-        // A start-up parameter that poolers refuse; no lookup reads floats.
-        Ok(options.extra_float_digits(None))
+impl Default for AdminListen {
+    fn default() -> Self {
+        Self::At(SocketAddr::from(([127, 0, 0, 1], 4001)))
     }
 }
 
-impl std::fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("DatabaseUrl(…)")
+impl FromStr for AdminListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" | "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(|_| {
+                format!("expected an address with a port, such as 127.0.0.1:4001, or off; found {address:?}")
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for AdminListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prisma_url_is_understood() {
-        let url = DatabaseUrl::parse("postgresql://u:p@h:5433/shop?schema=public&connection_limit=5&connect_timeout=7")
-            .unwrap();
-        assert_eq!(url.0, "postgresql://u:p@h:5433/shop?connect_timeout=7");
-        assert_eq!(DatabaseUrl::parse("postgres://h/shop?schema=public").unwrap().0, "postgres://h/shop");
-    }
-
-    #[test]
-    fn a_wrong_url_is_explained_without_its_password() {
-        for url in
-            ["mysql://u:secret@h/d", "secret", "postgres://u:secret@h:port/d", "postgres://u:secret@h/d?target=secret1"]
-        {
-            let message = DatabaseUrl::parse(url).unwrap_err().to_string();
-            assert!(message.contains("DATABASE_URL") && !message.contains("u:secret"), "{message}");
-        }
-    }
 
     #[test]
     fn the_example_configuration_is_the_default() {
@@ -253,6 +238,23 @@ mod tests {
         let parsed: Config = toml::from_str(&uncommented).unwrap();
         let normal = |config: &Config| format!("{config:?}");
         assert_eq!(normal(&parsed), normal(&Config { catalog: parsed.catalog.clone(), ..Config::default() }));
+    }
+
+    #[test]
+    fn the_admin_address_can_be_left_out_and_a_wrong_one_is_explained() {
+        assert_eq!(["", "off"].map(str::parse), [Ok(AdminListen::Off), Ok(AdminListen::Off)]);
+        assert_eq!("[::1]:0".parse(), Ok(AdminListen::At("[::1]:0".parse().unwrap())));
+        let error = toml::from_str::<Config>("[admin]\nlisten = 'localhost'").unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1:4001") && error.contains("localhost"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_named_by_line_and_key_and_the_line_is_not_repeated() {
+        let text = "[auth.jwt]\n\nsecret = \"hunter2\"\n";
+        let error = toml::from_str::<Config>(text).unwrap_err();
+        assert_eq!(place(text, error.span().unwrap().start), ":3: secret");
+        assert_eq!(place("a\n\"hunter2\" = 1", 3), ":2");
+        assert_eq!(place("", 7), ":1");
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub mod sqlstate {
     pub const INVALID_CATALOG_NAME: &str = "3D000";
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const UNDEFINED_COLUMN: &str = "42703";
+    pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const INVALID_SCHEMA: &str = "3F000";
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const UNKNOWN_PREPARED_STATEMENT: &str = "26000";
@@ -115,6 +117,9 @@ pub fn is_cancelled(error: &sqlx::Error) -> bool {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
+        if let Some(complaint) = crate::tls::complaint(&error) {
+            return Self::Unreachable(format!("cannot reach the database: {complaint}"));
+        }
         let Some(db) = error.as_database_error() else {
             return Self::Unreachable(format!(
                 "cannot reach the database: {error}. Is the server running, and does DATABASE_URL name its host and port?"
@@ -122,8 +127,12 @@ impl From<sqlx::Error> for Error {
         };
         let text = db.message().to_owned();
         match db.code().as_deref() {
+            // What pg_hba.conf says of who comes without TLS.
+            Some(sqlstate::INVALID_AUTHORIZATION) if text.contains("no encryption") => Self::Unreachable(format!(
+                "the database refused the login: {text}. It may ask for TLS: write sslmode=verify-full and sslrootcert into DATABASE_URL"
+            )),
             Some(sqlstate::INVALID_PASSWORD | sqlstate::INVALID_AUTHORIZATION) => Self::Unreachable(format!(
-                "the database refused the login: {text}. Check the user and the password in DATABASE_URL"
+                "the database refused the login: {text}. Check the user and the password in DATABASE_URL (or in the file that PGPASSFILE names, whose mode must be 600)"
             )),
             Some(sqlstate::INVALID_CATALOG_NAME) => {
                 Self::Unreachable(format!("{text}. Check the database's name at the end of DATABASE_URL"))

@@ -37,9 +37,18 @@ pub enum Grounds {
     /// The client's word, in development.
     Word { user_id: String },
     /// A token that was verified; what it claims. It can't be verified anew: it was not kept.
-    Token { claimed: Identity },
+    Token { claimed: Claimed },
     /// A session of the application, by its id.
     Session { id: String },
+}
+
+/// What a token says of its user. What it doesn't say (`None`), the database is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    pub user_id: String,
+    pub roles: Option<Vec<String>>,
+    pub stores: Option<Vec<String>>,
+    pub admin: Option<bool>,
 }
 
 /// Whose sign-in has to be confirmed, since something has changed that it may rest on.

@@ -10,7 +10,7 @@ use serde_json::{Value, json, value::RawValue};
 use sqlx::PgPool;
 
 use crate::{
-    error::is_unavailable,
+    error::{is_cancelled, is_unavailable},
     event::{Audience, Event},
     gateway::{self, ListRequest},
 };
@@ -54,10 +54,15 @@ update rowcast.notification set read_at = now() where id in (
 
 const DELETE: &str = "delete from rowcast.notification where user_id = $1 and id = $2";
 
-/// By an index that holds none but these.
+/// The next after the one at hand, `$1`; by an index that holds none but these.
 const UNTOLD: &str = "
-select id, audience, kind, title, body, subject::text as subject from rowcast.notification
-where audience is not null and told_at is null order by created_at limit 1";
+select id, audience, kind, title, body, subject::text as subject, told_to from rowcast.notification
+where audience is not null and told_at is null
+  and ($1::text is null
+       or (created_at, id) > (select last.created_at, last.id from rowcast.notification as last where last.id = $1))
+order by created_at, id limit 1";
+
+const TOLD_TO: &str = "update rowcast.notification set told_to = $2 where id = $1";
 
 const TOLD: &str = "update rowcast.notification set told_at = now() where id = $1";
 
@@ -95,6 +100,8 @@ pub struct Announcement {
     title: String,
     body: String,
     subject: Option<String>,
+    /// The last user who has got it, in the order of their ids.
+    pub told_to: Option<String>,
 }
 
 /// An event whose notifications the database refuses, with the reason.
@@ -130,7 +137,7 @@ impl Inbox {
         for batch in all.chunks(BATCH) {
             match self.write_batch(batch).await {
                 // Something in one of them: the others are written all the same.
-                Err(error) if !is_unavailable(&error) => {
+                Err(error) if !may_go_later(&error) => {
                     let of_batch = events.iter().filter(|event| batch.iter().any(|entry| entry.source == event.id));
                     for event in of_batch {
                         refused.extend(self.write_one(event).await?);
@@ -145,7 +152,7 @@ impl Inbox {
     async fn write_one<'e>(&self, event: &'e Event) -> Result<Option<Refused<'e>>, sqlx::Error> {
         match self.write_batch(&entries(event)).await {
             Ok(()) => Ok(None),
-            Err(error) if is_unavailable(&error) => Err(error),
+            Err(error) if may_go_later(&error) => Err(error),
             Err(error) => Ok(Some(Refused { event, reason: format!("a notification can't be written: {error}") })),
         }
     }
@@ -165,17 +172,18 @@ impl Inbox {
             .map(drop)
     }
 
-    /// The oldest announcement that not everybody has got.
-    pub async fn untold(&self) -> Result<Option<Announcement>, sqlx::Error> {
-        type Found = (String, String, String, String, String, Option<String>);
-        let found: Option<Found> = sqlx::query_as(UNTOLD).fetch_optional(&self.pool).await?;
-        Ok(found.map(|(id, audience, kind, title, body, subject)| Announcement {
+    /// The oldest announcement that not everybody has got, of those that are newer than the one with the id `after`.
+    pub async fn untold(&self, after: Option<&str>) -> Result<Option<Announcement>, sqlx::Error> {
+        type Found = (String, String, String, String, String, Option<String>, Option<String>);
+        let found: Option<Found> = sqlx::query_as(UNTOLD).bind(after).fetch_optional(&self.pool).await?;
+        Ok(found.map(|(id, audience, kind, title, body, subject, told_to)| Announcement {
             id,
             audience,
             kind,
             title,
             body,
             subject,
+            told_to,
         }))
     }
 
@@ -191,6 +199,11 @@ impl Inbox {
             subject: announcement.subject.clone(),
         });
         self.write_batch(&entries.collect::<Vec<_>>()).await
+    }
+
+    /// Everybody up to this user has got it, in the order of their ids.
+    pub async fn told_to(&self, announcement: &Announcement, user_id: &str) -> Result<(), sqlx::Error> {
+        sqlx::query(TOLD_TO).bind(&announcement.id).bind(user_id).execute(&self.pool).await.map(drop)
     }
 
     /// Everybody has got it.
@@ -305,6 +318,12 @@ async fn answer(asked: impl Future<Output = Result<Option<Value>, sqlx::Error>>)
         }
         Err(_) => Err(format!("the inbox did not answer within {} s; try again", DATABASE_TIMEOUT.as_secs())),
     }
+}
+
+/// Whether what could not be written is to be tried again. What Postgres ended for its time has most often waited for a
+/// lock; nothing in it is wrong.
+fn may_go_later(error: &sqlx::Error) -> bool {
+    is_unavailable(error) || is_cancelled(error)
 }
 
 /// The event's recipients, each once: whoever is in several audiences gets the words of the first.

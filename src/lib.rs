@@ -12,9 +12,10 @@
 //! gateway: rooms -> sockets                  gateway, room, identity
 //! ```
 //!
-//! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again, `inbox` keeps notifications, and
-//! what no event waits for is in `beside`. `dead_letter`
-//! keeps the changes that a rule failed on, and `journal` what is asked about afterwards. `contract` describes all this to frontends, and `cli` to people.
+//! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again,
+//! `inbox` keeps notifications, `dead_letter` the changes that a rule failed on, `journal` what is asked about afterwards;
+//! what no event waits for is in `beside`. `database_url` and `tls` say how the database is reached, `grants` what may be
+//! asked there. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
 pub mod auth;
@@ -25,10 +26,15 @@ pub mod change;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod database_url;
 pub mod dead_letter;
 pub mod error;
 pub mod event;
+pub mod footing;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
+pub mod grants;
 pub mod http;
 pub mod identity;
 pub mod inbox;
@@ -43,5 +49,6 @@ pub mod replay;
 pub mod room;
 pub mod serve;
 pub mod shape;
+pub mod tls;
 pub mod wire;
 pub mod written;

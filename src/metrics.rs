@@ -1,4 +1,5 @@
-//! What the service counts, for Prometheus. No label holds a user's id.
+//! What the service counts, for Prometheus. A label's value is a word of the code or of the catalog, or a table's name; never
+//! the id of a user or of a thing, a room, or an address.
 
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -45,6 +46,9 @@ pub struct Metrics {
     pub events: IntCounterVec,
     pub deliveries: IntCounter,
     pub sockets: IntGauge,
+    pub connections: IntGauge,
+    /// Label: limit.
+    pub refused: IntCounterVec,
     /// Label: reason.
     pub sockets_cut: IntCounterVec,
     /// Labels: message (`join`, `leave`, `ping`, `other`), result (`ok`, `refused`).
@@ -62,6 +66,7 @@ pub struct Metrics {
     pub scheduled_changes: IntCounterVec,
     /// Label: kind.
     pub notifications: IntCounterVec,
+    pub visits_uncounted: IntCounter,
     pub cursor_saves: IntCounter,
     pub ready: IntGauge,
     pub standby: IntGauge,
@@ -96,12 +101,24 @@ impl Metrics {
                 "Events put into a connected client's send buffer; one event heard by three clients counts three.",
             ),
             sockets: gauge(r, "rowcast_sockets", "Clients that are connected now."),
+            connections: gauge(
+                r,
+                "rowcast_connections",
+                "Clients that count against the limits on connections: signed in, not yet, or refused a moment ago.",
+            ),
+            refused: counters(
+                r,
+                "rowcast_refused_total",
+                "What a limit refused, by the limit's key in the configuration.",
+                &["limit"],
+            ),
             sockets_cut: counters(
                 r,
                 "rowcast_sockets_cut_total",
                 "Connections that the server closed, by reason. slow: the client did not read fast enough and its send \
                  buffer filled; it reconnects by itself and resumes. resume: bringing it up to date failed. drain: it had \
-                 not closed when the drain's time was over. standby: another instance captures.",
+                 not closed when the drain's time was over. standby: another instance captures. too_many_messages: it went on \
+                 after it was refused.",
                 &["reason"],
             ),
             client_messages: counters(
@@ -164,6 +181,12 @@ impl Metrics {
                 "Notifications that rules asked for, by kind. A change that is processed again counts again, though it \
                  writes nothing.",
                 &["kind"],
+            ),
+            visits_uncounted: counter(
+                r,
+                "rowcast_visits_uncounted_total",
+                "Joins that no count of visits or viewers includes: one connection came first to more rooms than are \
+                 counted for it.",
             ),
             cursor_saves: counter(r, "rowcast_cursor_saves_total", "How often the cursor was made durable."),
             ready: gauge(

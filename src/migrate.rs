@@ -29,14 +29,15 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 4] = [
+pub const MIGRATIONS: [Migration; 5] = [
     migration!(1, "capture"),
     migration!(2, "watch_marketplace"),
     migration!(3, "inbox_and_schedules"),
+    migration!(4, "identity"),
     migration!(5, "dead_letters"),
 ];
 
-/// The tables that the migrations watch where they exist.
+/// The tables that the migrations watch where they exist, besides those of [`IDENTITY`].
 pub const MARKETPLACE: [&str; 7] = [
     "products",
     "wholesale_invitations",
@@ -46,6 +47,10 @@ pub const MARKETPLACE: [&str; 7] = [
     "wholesale_orders",
     "wholesale_payments",
 ];
+
+/// The tables that say who may hear what: of these only some columns are captured. They are watched where they exist and
+/// have the columns that show what they are.
+pub const IDENTITY: [&str; 4] = ["users", "user_store_memberships", "sessions", "session"];
 
 /// A table that is locked is tried again so often; each try waits two seconds at most.
 const TRIES: u32 = 15;
@@ -95,6 +100,11 @@ impl Migrator {
         Ok(Self { connection, progress })
     }
 
+    /// The connection, for what is not a migration.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
     /// The versions that have been applied.
     pub async fn applied(&mut self) -> Result<Vec<i32>, Error> {
         let exists: bool = sqlx::query_scalar("select to_regclass('rowcast.migration') is not null")
@@ -125,8 +135,17 @@ impl Migrator {
 
     /// How each of the marketplace's tables stands.
     pub async fn marketplace(&mut self) -> Result<Vec<(&'static str, Watched)>, Error> {
+        self.tables(&MARKETPLACE).await
+    }
+
+    /// How each of the tables stands that say who may hear what.
+    pub async fn identity(&mut self) -> Result<Vec<(&'static str, Watched)>, Error> {
+        self.tables(&IDENTITY).await
+    }
+
+    async fn tables(&mut self, names: &[&'static str]) -> Result<Vec<(&'static str, Watched)>, Error> {
         let mut tables = Vec::new();
-        for table in MARKETPLACE {
+        for table in names.iter().copied() {
             let row = sqlx::query(
                 "select to_regclass($1) is not null, exists (select from rowcast.watched w where w.relation = to_regclass($1))",
             )
@@ -143,14 +162,32 @@ impl Migrator {
         Ok(tables)
     }
 
-    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`.
-    pub async fn watch(&mut self, table: &str, exclude: &[String]) -> Result<String, Error> {
+    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`. With `only`, no column but these.
+    ///
+    /// A table that has such a list keeps it where nothing else is said: watching it again must not let a password hash
+    /// into the log.
+    pub async fn watch(&mut self, table: &str, exclude: &[String], only: Option<&[String]>) -> Result<String, Error> {
         self.require_migrated().await?;
+        if let Some(missing) = self.pending().await?.first() {
+            return Err(Error::NotMigrated(format!(
+                "the database is older than this program, it lacks migration {}; run `rowcast migrate`",
+                missing.version
+            )));
+        }
         self.require_table(table).await?;
+        let kept: Option<Vec<String>> = match (exclude, only) {
+            ([], None) => {
+                let listed = "select only_columns from rowcast.watched where relation = to_regclass($1)";
+                sqlx::query_scalar(listed).bind(table).fetch_optional(&mut self.connection).await?.flatten()
+            }
+            _ => None,
+        };
+        let only = only.or(kept.as_deref());
         self.patiently(async |connection: &mut PgConnection| {
-            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2)")
+            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2, $3)")
                 .bind(table)
                 .bind(exclude)
+                .bind(only)
                 .fetch_one(connection)
                 .await
         })
@@ -202,14 +239,10 @@ impl Migrator {
         )))
     }
 
-    /// A file that is one transaction runs as a whole, the others statement by statement, so that no lock is held
+    /// What stands between `begin` and `commit` runs as a whole, the rest statement by statement, so that no lock is held
     /// longer than its statement needs.
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
-        let statements: Vec<&'static str> = match sql.contains("\nbegin;") {
-            true => vec![sql],
-            false => sql.split_inclusive(";\n").filter(|statement| !statement.trim().is_empty()).collect(),
-        };
-        for statement in statements {
+        for statement in steps(sql) {
             self.patiently(async |connection: &mut PgConnection| {
                 sqlx::raw_sql(statement).execute(connection).await.map(drop)
             })
@@ -273,17 +306,31 @@ impl Migrator {
     }
 }
 
+/// A migration's transaction, which comes first where there is one, and its single statements.
+fn steps(sql: &'static str) -> Vec<&'static str> {
+    const COMMIT: &str = "\ncommit;\n";
+    let (transaction, rest) = match sql.find(COMMIT) {
+        Some(at) => sql.split_at(at + COMMIT.len()),
+        None => ("", sql),
+    };
+    let statements = std::iter::once(transaction).chain(rest.split_inclusive(";\n"));
+    statements.filter(|statement| !statement.trim().is_empty()).collect()
+}
+
 /// What `rowcast serve` needs of a database, checked before it starts.
+///
+/// Asked in one message each, with nothing prepared: behind a transaction pooler the answer would be to a question that
+/// somebody else prepared.
 pub async fn require_current(pool: &sqlx::PgPool) -> Result<(), Error> {
-    let exists: bool = sqlx::query_scalar("select to_regnamespace('rowcast') is not null").fetch_one(pool).await?;
-    if !exists {
+    const EXISTS: &str = "select to_regnamespace('rowcast') is not null";
+    const NEWEST: &str = "select max(version) from rowcast.migration";
+    if !sqlx::raw_sql(EXISTS).fetch_one(pool).await?.try_get::<bool, _>(0)? {
         return Err(never_migrated());
     }
-    let newest =
-        sqlx::query_scalar::<_, Option<i32>>("select max(version) from rowcast.migration").fetch_one(pool).await;
+    let newest = sqlx::raw_sql(NEWEST).fetch_one(pool).await.and_then(|row| row.try_get::<Option<i32>, _>(0));
     let newest = newest.map_err(|error| match error.as_database_error().and_then(|db| db.code()).as_deref() {
         Some(sqlstate::INSUFFICIENT_PRIVILEGE) => Error::Denied(
-            "this role may not read the schema rowcast; let its owner run: select rowcast.grant_gateway('ROLE')".into(),
+            "this role may not read the schema rowcast; let its owner run: rowcast migrate --gateway-role ROLE".into(),
         ),
         Some(sqlstate::UNDEFINED_TABLE | sqlstate::INVALID_SCHEMA) => never_migrated(),
         _ => error.into(),

@@ -10,12 +10,13 @@ use chrono::Utc;
 use sqlx::PgPool;
 
 use crate::{
+    auth::Concerns,
     capture::{Sink, SinkError},
     catalog::{Catalog, Engine, Evaluated, Failure, Inactive},
     change::{Op, Page, Tables},
     dead_letter::{Again, DeadLetters, Grave},
     gateway::{Gateway, Policy},
-    identity::Identity,
+    identity::{Concern, Identity},
     inbox::Inbox,
     journal::Journal,
     metrics::Metrics,
@@ -39,6 +40,8 @@ pub struct Pipeline {
     gateway: Gateway,
     metrics: Arc<Metrics>,
     journal: Arc<Journal>,
+    /// Whose sign-in a change concerns.
+    concerns: Concerns,
     inbox: Inbox,
     letters: DeadLetters,
     /// What the page at hand has delivered already, if its notifications could not be written and it comes again.
@@ -52,6 +55,10 @@ pub struct Pipeline {
 impl Sink for Pipeline {
     async fn page(&mut self, page: Page) -> Result<(), SinkError> {
         page.changes.iter().for_each(|change| self.journal.swept(change));
+        // Before the events are made, so that who may hear them no longer is asked about meanwhile.
+        for concern in page.changes.iter().flat_map(|change| self.concerns.of(change)) {
+            self.gateway.doubt(&concern);
+        }
         let mut evaluated = self.evaluate(&page).await?;
         if !evaluated.failures.is_empty() && self.bound_at.elapsed() > REBIND_INTERVAL {
             // The table of a lookup may have gone: bound anew, the rules do without it.
@@ -90,16 +97,25 @@ impl Sink for Pipeline {
     }
 
     fn resync(&mut self, reason: &str) {
+        // Among what was lost may be the end of a sign-in.
+        self.gateway.doubt(&Concern::Everybody);
         self.gateway.resync(reason);
     }
 }
 
 impl Pipeline {
     /// No rule is live until capture has told of the tables.
-    pub fn new(engine: Engine, gateway: Gateway, metrics: Arc<Metrics>, journal: Arc<Journal>, pool: PgPool) -> Self {
+    pub fn new(
+        engine: Engine,
+        gateway: Gateway,
+        metrics: Arc<Metrics>,
+        journal: Arc<Journal>,
+        concerns: Concerns,
+        pool: PgPool,
+    ) -> Self {
         let (inbox, letters) = (Inbox::new(pool.clone()), DeadLetters::new(pool));
-        let delivered = HashSet::new();
-        Self { engine, gateway, metrics, journal, inbox, letters, delivered, bound_at: Instant::now(), inactive: None }
+        let (delivered, bound_at) = (HashSet::new(), Instant::now());
+        Self { engine, gateway, metrics, journal, concerns, inbox, letters, delivered, bound_at, inactive: None }
     }
 
     /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
@@ -151,6 +167,9 @@ impl Pipeline {
         self.metrics.rules_inactive.set(inactive.len() as i64);
         for rule in &inactive {
             tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
+        }
+        for table in self.concerns.tables().filter(|table| tables.get(table).is_none()) {
+            tracing::warn!(%table, "not watched, though sign-ins rest on it: what changes there takes effect for who is connected only when their sign-in is confirmed by routine ([gateway] confirm_interval). To mend that: rowcast watch");
         }
         let tables = tables.iter().count();
         tracing::info!(tables, inactive = inactive.len(), "rules are bound to the watched tables");

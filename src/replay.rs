@@ -13,6 +13,7 @@ use crate::{
     capture::{CaptureError, History},
     catalog::{Catalog, Engine, Unavailable},
     change::{Op, Tables},
+    database_url::Target,
     event::Event,
     gateway::Replay,
     position::Position,
@@ -28,7 +29,7 @@ const RETRY: Duration = Duration::from_millis(250);
 
 /// Replays the log for the gateway.
 pub struct Replays {
-    database: tokio_postgres::Config,
+    database: Target,
     catalog: Arc<Catalog>,
     pool: PgPool,
     turns: Semaphore,
@@ -44,7 +45,7 @@ struct Replayer {
 }
 
 impl Replays {
-    pub fn new(database: tokio_postgres::Config, catalog: Arc<Catalog>, pool: PgPool) -> Self {
+    pub fn new(database: Target, catalog: Arc<Catalog>, pool: PgPool) -> Self {
         Self { database, catalog, pool, turns: Semaphore::new(AT_ONCE), idle: Mutex::default() }
     }
 

@@ -52,7 +52,8 @@ pub fn wire(kind: Kind, value: Box<RawValue>) -> Box<RawValue> {
     let converted = match kind {
         Kind::Plain => None,
         Kind::Decimal => is_number(text).then(|| format!("\"{text}\"")),
-        Kind::DecimalArray => quote_numbers(text),
+        Kind::DecimalArray => each_item(text, |item| is_number(item).then(|| format!("\"{item}\""))),
+        Kind::TimestampArray => each_item(text, utc),
         Kind::Timestamp => utc(text),
     };
     match converted {
@@ -65,24 +66,22 @@ fn is_number(json: &str) -> bool {
     json.starts_with(|first: char| first == '-' || first.is_ascii_digit())
 }
 
-/// `[1.50,null,[2]]` becomes `["1.50",null,["2"]]`.
-fn quote_numbers(json: &str) -> Option<String> {
+/// `[1.50,null,[2]]` becomes `["1.50",null,["2"]]`: what an item becomes, where it becomes something. No item holds a comma
+/// or a bracket.
+fn each_item(json: &str, converted: impl Fn(&str) -> Option<String>) -> Option<String> {
     if !json.starts_with('[') {
         return None;
     }
-    let mut quoted = String::with_capacity(json.len() + 16);
+    let mut items = String::with_capacity(json.len() + 16);
     for piece in json.split_inclusive([',', '[', ']']) {
         let (token, delimiter) = match piece.strip_suffix([',', '[', ']']) {
             Some(token) => (token, &piece[token.len()..]),
             None => (piece, ""),
         };
-        match is_number(token) {
-            true => quoted.extend(["\"", token, "\""]),
-            false => quoted.push_str(token),
-        }
-        quoted.push_str(delimiter);
+        items.push_str(converted(token).as_deref().unwrap_or(token));
+        items.push_str(delimiter);
     }
-    Some(quoted)
+    Some(items)
 }
 
 /// `"2026-01-31T12:00:00.5+02:00"` becomes `"2026-01-31T10:00:00.500Z"`; a time without a zone is taken as UTC.
@@ -132,6 +131,15 @@ mod tests {
         ] {
             assert_eq!(wired(Kind::Timestamp, postgres), frontend);
         }
+    }
+
+    #[test]
+    fn times_in_arrays_are_utc_too() {
+        let postgres = r#"["2026-01-31T12:00:00+02:00",null,"infinity"]"#;
+        assert_eq!(wired(Kind::TimestampArray, postgres), r#"["2026-01-31T10:00:00.000Z",null,"infinity"]"#);
+        let nested = r#"[["2026-01-31T12:00:00"],[]]"#;
+        assert_eq!(wired(Kind::TimestampArray, nested), r#"[["2026-01-31T12:00:00.000Z"],[]]"#);
+        assert_eq!(wired(Kind::TimestampArray, "null"), "null");
     }
 
     #[test]

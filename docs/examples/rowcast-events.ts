@@ -94,7 +94,7 @@ export type AnalyticsProductViewed = Envelope<'analytics:product_viewed', Analyt
 export type AnalyticsRevenueUpdatedData = {
   sellerId: string
   newRevenue: Decimal
-  totalRevenue: string
+  totalRevenue: Decimal
   period: 'today'
 }
 
@@ -109,7 +109,7 @@ export type AnalyticsSaleCompletedData = {
   sellerId: string
   orderId: string
   amount: Decimal
-  productId: string | null
+  productId: string | number | null
 }
 
 /**
@@ -123,8 +123,8 @@ export type CartUpdatedData = {
   cartId: string
   sellerId: string
   action: 'added' | 'updated' | 'removed' | 'cleared'
-  items: Array<{ productId: string; quantity: number; variant?: Json }>
-  changed: { productId: string; quantity: number; variant?: Json } | null
+  items: Array<{ productId: string | number; quantity: number | Decimal; variant?: Json }>
+  changed: { productId: string | number; quantity: number | Decimal; variant?: Json } | null
 }
 
 /**
@@ -153,13 +153,20 @@ export type NotificationDeletedData = {
  */
 export type NotificationDeleted = Envelope<'notification:deleted', NotificationDeletedData, 'notificationId'>
 
-export type NotificationOrderData = {
-  notificationId: string
-  title: string
-  body: string
-  subject: { type: string; id: string } | null
-  unread: number
-}
+export type NotificationOrderData =
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+      unread: number
+    }
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+    }
 
 /**
  * Something about an order comes into somebody's inbox.
@@ -167,13 +174,20 @@ export type NotificationOrderData = {
  */
 export type NotificationOrder = Envelope<'notification:order', NotificationOrderData, 'notificationId'>
 
-export type NotificationPaymentData = {
-  notificationId: string
-  title: string
-  body: string
-  subject: { type: string; id: string } | null
-  unread: number
-}
+export type NotificationPaymentData =
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+      unread: number
+    }
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+    }
 
 /**
  * Something about a payment comes into somebody's inbox.
@@ -181,13 +195,20 @@ export type NotificationPaymentData = {
  */
 export type NotificationPayment = Envelope<'notification:payment', NotificationPaymentData, 'notificationId'>
 
-export type NotificationQuotationData = {
-  notificationId: string
-  title: string
-  body: string
-  subject: { type: string; id: string } | null
-  unread: number
-}
+export type NotificationQuotationData =
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+      unread: number
+    }
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+    }
 
 /**
  * Something about a quotation comes into somebody's inbox.
@@ -206,13 +227,20 @@ export type NotificationReadData = {
  */
 export type NotificationRead = Envelope<'notification:read', NotificationReadData, 'notificationId'>
 
-export type NotificationShippingData = {
-  notificationId: string
-  title: string
-  body: string
-  subject: { type: string; id: string } | null
-  unread: number
-}
+export type NotificationShippingData =
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+      unread: number
+    }
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+    }
 
 /**
  * Something about a parcel comes into somebody's inbox.
@@ -220,13 +248,20 @@ export type NotificationShippingData = {
  */
 export type NotificationShipping = Envelope<'notification:shipping', NotificationShippingData, 'notificationId'>
 
-export type NotificationSystemData = {
-  notificationId: string
-  title: string
-  body: string
-  subject: { type: string; id: string } | null
-  unread: number
-}
+export type NotificationSystemData =
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+      unread: number
+    }
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+    }
 
 /**
  * An announcement comes into somebody's inbox.
@@ -234,13 +269,20 @@ export type NotificationSystemData = {
  */
 export type NotificationSystem = Envelope<'notification:system', NotificationSystemData, 'notificationId'>
 
-export type NotificationWholesaleData = {
-  notificationId: string
-  title: string
-  body: string
-  subject: { type: string; id: string } | null
-  unread: number
-}
+export type NotificationWholesaleData =
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+      unread: number
+    }
+  | {
+      notificationId: string
+      title: string
+      body: string
+      subject: { type: string; id: string } | null
+    }
 
 /**
  * Something about wholesale comes into somebody's inbox.
@@ -692,6 +734,19 @@ export type WholesaleOrderUpdatedData =
  */
 export type WholesaleOrderUpdated = Envelope<'wholesale:order_updated', WholesaleOrderUpdatedData, 'orderId'>
 
+/** The server is about to disconnect this client, which then does not reconnect by itself. */
+export interface RowcastClosing {
+  reason: 'signed_out' | 'expired' | 'too_many_messages'
+  message: string
+}
+
+/** What one may hear has changed: the rooms that one is in now without having asked, and is no longer in. */
+export interface RowcastRooms {
+  joined: string[]
+  left: string[]
+  position: string | null
+}
+
 /** Everything that was missed in these rooms has been sent. */
 export interface RowcastResumed {
   rooms: string[]
@@ -755,6 +810,12 @@ export interface Unread {
   unread: number
 }
 
+/** Until when the sign-in holds; null if until something changes that it rests on. */
+export interface Renewed {
+  success: true
+  until: Timestamp | null
+}
+
 export interface ServerToClientEvents {
   'analytics:inventory_alert': (event: AnalyticsInventoryAlert) => void
   'analytics:metrics_updated': (event: AnalyticsMetricsUpdated) => void
@@ -787,8 +848,10 @@ export interface ServerToClientEvents {
   'quotation:sent': (event: QuotationSent) => void
   'quotation:updated': (event: QuotationUpdated) => void
   'quotation:viewed': (event: QuotationViewed) => void
+  'rowcast:closing': (event: RowcastClosing) => void
   'rowcast:resumed': (event: RowcastResumed) => void
   'rowcast:resync': (event: RowcastResync) => void
+  'rowcast:rooms': (event: RowcastRooms) => void
   'stock:low': (event: StockLow) => void
   'stock:out': (event: StockOut) => void
   'stock:restocked': (event: StockRestocked) => void
@@ -803,6 +866,8 @@ export interface ServerToClientEvents {
 }
 
 export interface ClientToServerEvents {
+  /** Renews one's sign-in with a fresh token, of the same user; without one, has it confirmed. */
+  'auth:renew': (...args: [] | [ack: Ack<Renewed>] | Call<{ token: string }, Renewed>) => void
   /** Tells the others in a room that one is typing; without `typing: false` that ends by itself. */
   'chat:typing': (...args: Call<{ room: string; typing?: boolean }, RoomAnswer>) => void
   /** Joins a room; with `since`, what was missed since then comes first. */

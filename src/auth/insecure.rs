@@ -3,16 +3,18 @@
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::Value;
 
-use super::People;
+use super::{
+    people::People,
+    presented::{self, field},
+};
 use crate::{
-    gateway::{Handshake, Refused, SignIn, kind},
+    gateway::{Handshake, Refused, SignIn},
     identity::{Grounds, SignedIn},
-    room::MAX_LENGTH,
 };
 
-/// Believes `auth.userId`, and looks up in the application's tables what that user is. On loopback addresses only.
-#[derive(Debug, Clone)]
-pub struct Insecure {
+/// Believes `auth.userId`, and looks up in the database what that user is. On loopback addresses only.
+#[derive(Debug)]
+pub(super) struct Insecure {
     people: People,
 }
 
@@ -23,14 +25,14 @@ impl Insecure {
 
     async fn believe(&self, user_id: Option<String>) -> Result<SignedIn, Refused> {
         let Some(user_id) = user_id else { return Ok(SignedIn::default()) };
-        let identity = self.people.identity(&user_id).await?;
-        Ok(SignedIn { identity, grounds: Grounds::Word { user_id }, until: None })
+        let person = self.people.find(&user_id).await?;
+        Ok(SignedIn { identity: person.identity, grounds: Grounds::Word { user_id }, until: None })
     }
 }
 
 impl SignIn for Insecure {
     fn sign_in<'a>(&'a self, handshake: &'a Handshake) -> BoxFuture<'a, Result<SignedIn, Refused>> {
-        async { self.believe(user_id(&handshake.auth).map_err(Refused::Denied)?).await }.boxed()
+        async { self.believe(user_id(&handshake.auth)?).await }.boxed()
     }
 
     fn confirm<'a>(&'a self, before: &'a SignedIn) -> BoxFuture<'a, Result<SignedIn, Refused>> {
@@ -45,21 +47,11 @@ impl SignIn for Insecure {
 }
 
 /// `None` for a visitor.
-fn user_id(auth: &Value) -> Result<Option<String>, String> {
-    let given = match auth {
-        Value::Null => return Ok(None),
-        Value::Object(auth) => auth.get("userId").unwrap_or(&Value::Null),
-        other => return Err(format!("auth: expected an object such as {{ userId: \"…\" }}, found {}", kind(other))),
-    };
-    match given {
+fn user_id(auth: &Value) -> Result<Option<String>, Refused> {
+    match field(auth, "userId")? {
         Value::Null => Ok(None),
         Value::String(id) if id.is_empty() => Ok(None),
-        Value::String(id) if id.len() > MAX_LENGTH => {
-            Err(format!("auth.userId: expected at most {MAX_LENGTH} bytes, found {}", id.len()))
-        }
-        Value::String(id) => Ok(Some(id.clone())),
-        Value::Number(id) => Ok(Some(id.to_string())),
-        other => Err(format!("auth.userId: expected a string, found {}", kind(other))),
+        given => presented::user_id(given).map(Some).map_err(|error| Refused::Denied(format!("auth.userId: {error}"))),
     }
 }
 
@@ -82,8 +74,9 @@ mod tests {
     fn an_auth_of_another_shape_is_told_what_was_expected() {
         assert_eq!(
             user_id(&json!({ "userId": ["u1"] })),
-            Err("auth.userId: expected a string, found an array".to_owned())
+            Err(Refused::Denied("auth.userId: expected a string, found an array".to_owned()))
         );
-        assert!(user_id(&json!("u1")).expect_err("a bare string").starts_with("auth: expected an object"));
+        let error = user_id(&json!("u1")).expect_err("a bare string").to_string();
+        assert!(error.starts_with("auth: expected an object"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     catalog::{Catalog, QueryError, Runnable, WaitingList},
-    error::is_unavailable,
+    error::{is_cancelled, is_unavailable},
     gateway::{Arrival, Gateway},
     pool,
 };
@@ -57,7 +57,7 @@ impl WaitingLists {
         }
     }
 
-    /// What could not be written since the database didn't answer is given back, for the next time; what it refuses is not,
+    /// What could not be written since the database didn't answer, or not in time, is given back, for the next time; what it refuses is not,
     /// for it would be refused for ever.
     async fn write_down(&self, prepared: &mut [Option<Runnable>]) -> Result<(), String> {
         let arrivals = self.gateway.take_arrivals();
@@ -72,7 +72,7 @@ impl WaitingLists {
                 continue;
             }
             if let Err(problem) = self.write_list(list, prepared, &here).await {
-                unwritten |= matches!(problem, QueryError::Unavailable(_));
+                unwritten |= !matches!(problem, QueryError::Refused(_));
                 outcome = Err(format!("{}: {problem}", list.name));
             }
         }
@@ -109,7 +109,9 @@ impl WaitingLists {
             .execute(&self.pool);
         match pool::in_time(wait).await {
             Ok(_) => Ok(()),
-            Err(error) if is_unavailable(&error) => Err(QueryError::Unavailable(error.to_string())),
+            Err(error) if is_unavailable(&error) || is_cancelled(&error) => {
+                Err(QueryError::Unavailable(error.to_string()))
+            }
             Err(error) => Err(QueryError::Refused(error.to_string())),
         }
     }

@@ -3,9 +3,10 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::AbortHandle};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
 
 use super::CaptureError;
+use crate::{database_url::Target, tls};
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,8 +28,8 @@ pub struct Connection {
 
 impl Connection {
     /// Connects, and names the connection `purpose` in `pg_stat_activity`.
-    pub async fn open(config: &Config, purpose: &str) -> Result<Self, CaptureError> {
-        let mut config = config.clone();
+    pub async fn open(database: &Target, purpose: &str) -> Result<Self, CaptureError> {
+        let Target { mut config, tls } = database.clone();
         config
             .application_name(format!("rowcast {purpose}"))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -38,7 +39,7 @@ impl Connection {
             .keepalives_retries(KEEPALIVE_RETRIES)
             .tcp_user_timeout(TCP_USER_TIMEOUT);
         // The timeout of the configuration covers the TCP connection alone, not a server that then says nothing.
-        let (client, mut connection) = tokio::time::timeout(2 * CONNECT_TIMEOUT, config.connect(NoTls))
+        let (client, mut connection) = tokio::time::timeout(2 * CONNECT_TIMEOUT, config.connect(tls))
             .await
             .map_err(|_| CaptureError::Timeout("connecting to Postgres"))?
             .map_err(CaptureError::Connect)?;
@@ -92,6 +93,9 @@ impl Drop for Connection {
 /// The message of Postgres itself where there is one: tokio-postgres prints just "db error".
 pub fn describe(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
+    if let Some(complaint) = tls::complaint(error) {
+        return complaint;
+    }
     match (error.as_db_error(), error.source()) {
         (Some(db), _) => match db.hint() {
             Some(hint) => format!("{} ({}): {hint}", db.message(), db.code().code()),

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     change::{Page, Tables},
+    database_url::Target,
     position::Position,
 };
 
@@ -32,12 +33,12 @@ pub enum Unknown {
 
 /// Reads the change log on a connection of its own, made when it is first needed and again when it is gone.
 pub struct History {
-    database: tokio_postgres::Config,
+    database: Target,
     sweeper: Option<Sweeper>,
 }
 
 impl History {
-    pub fn new(database: tokio_postgres::Config) -> Self {
+    pub fn new(database: Target) -> Self {
         Self { database, sweeper: None }
     }
 

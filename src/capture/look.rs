@@ -1,7 +1,10 @@
 //! A look at a database without capturing anything: the watched tables, and single changes of the log.
 
 use super::{CaptureError, Connection, decode, tables};
-use crate::change::{Change, Tables};
+use crate::{
+    change::{Change, Tables},
+    database_url::Target,
+};
 
 /// A connection that reads and leaves everything as it is.
 pub struct Look {
@@ -9,7 +12,7 @@ pub struct Look {
 }
 
 impl Look {
-    pub async fn at(database: &tokio_postgres::Config) -> Result<Self, CaptureError> {
+    pub async fn at(database: &Target) -> Result<Self, CaptureError> {
         Ok(Self { connection: Connection::open(database, "look").await? })
     }
 

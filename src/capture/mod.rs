@@ -45,6 +45,7 @@ use self::{
 };
 use crate::{
     change::{Page, Tables},
+    database_url::Target,
     metrics::Metrics,
     position::Position,
     readiness::Readiness,
@@ -117,7 +118,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 
 /// Everything that a session needs, and that outlives it.
 pub struct Capture<S> {
-    pub database: tokio_postgres::Config,
+    pub database: Target,
     pub options: CaptureOptions,
     pub sink: S,
     pub readiness: Sender<Readiness>,

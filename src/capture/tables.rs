@@ -16,6 +16,7 @@ select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as null
 from rowcast.watched w
 join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
      and not a.attname::text = any (w.excluded)
+     and (w.only_columns is null or a.attname::text = any (w.only_columns))
 join pg_catalog.pg_type t on t.oid = a.atttypid
 join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
 "#;
@@ -23,7 +24,9 @@ join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.
 /// Oids of `pg_catalog.pg_type`, the same in every Postgres (`pg_type.dat`).
 mod oid {
     pub const TIMESTAMP: u32 = 1114;
+    pub const TIMESTAMP_ARRAY: u32 = 1115;
     pub const TIMESTAMPTZ: u32 = 1184;
+    pub const TIMESTAMPTZ_ARRAY: u32 = 1185;
     pub const NUMERIC_ARRAY: u32 = 1231;
     pub const NUMERIC: u32 = 1700;
 }
@@ -38,6 +41,7 @@ pub async fn read(client: &Client) -> Result<Tables, CaptureError> {
             oid::NUMERIC => Kind::Decimal,
             oid::NUMERIC_ARRAY => Kind::DecimalArray,
             oid::TIMESTAMP | oid::TIMESTAMPTZ => Kind::Timestamp,
+            oid::TIMESTAMP_ARRAY | oid::TIMESTAMPTZ_ARRAY => Kind::TimestampArray,
             _ => Kind::Plain,
         };
         let column = Column {

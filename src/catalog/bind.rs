@@ -77,7 +77,7 @@ pub(super) fn bind(
         // Refused lookups that live audiences do without, each with the first of these.
         let mut spared: BTreeMap<usize, usize> = BTreeMap::new();
         for (number, audience) in rule.to.iter().enumerate() {
-            if let Err(reason) = lookups_serve(catalog, rule, &needed(audience, refused), prepared) {
+            if let Err(reason) = lookups_serve(catalog, rule, &needed(rule, audience, refused), prepared) {
                 reasons.push((number, reason));
                 continue;
             }
@@ -135,12 +135,14 @@ fn table_serves(rule: &Rule, tables: &Tables, own: &OwnTables) -> Result<(), Str
 
 /// What an audience can't do without. A lookup that the database refuses is spared where only data and rooms read it: it
 /// counts as having found nothing, which leaves `first(row.buyer_id, buyer.user_id)` its first. Not where a condition reads
-/// it, which might let somebody hear what is not for them; nor where nobody would hear anything.
-fn needed(audience: &AudienceRule, refused: impl Fn(&usize) -> bool) -> Uses {
+/// it, which might let somebody hear what is not for them; nor where nobody would hear anything, or the rule says that it is
+/// needed.
+fn needed(rule: &Rule, audience: &AudienceRule, refused: impl Fn(&usize) -> bool) -> Uses {
     let mut needed = audience.uses.clone();
     let dead = audience.rooms.iter().all(|room| room.hangs_on().is_some_and(|place| refused(&place)));
     if !dead {
-        needed.lookups.retain(|place| !refused(place) || audience.conditions.contains(place));
+        let is_needed = |place: &usize| rule.lookups[*place].needed || audience.conditions.contains(place);
+        needed.lookups.retain(|place| !refused(place) || is_needed(place));
     }
     needed
 }

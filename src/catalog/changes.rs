@@ -79,6 +79,20 @@ impl Changes {
         self.groups.iter().map(|(name, held)| (name.as_deref(), of(held))).collect()
     }
 
+    /// Whether they are columns that nobody lists: all, or those that no other group has.
+    pub fn is_wildcard(&self) -> bool {
+        self.groups.iter().any(|(_, columns)| matches!(columns, Columns::Others))
+    }
+
+    /// The columns that are listed.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        let columns = self.groups.iter().filter_map(|(_, columns)| match columns {
+            Columns::Listed(columns) => Some(columns),
+            Columns::Others => None,
+        });
+        columns.flatten().map(String::as_str).filter(|column| !self.except.contains(*column))
+    }
+
     /// The keys that are shown of the objects in a column; `None` if all are.
     pub fn keys_of(&self, column: &str) -> Option<&BTreeSet<String>> {
         self.keys.get(column)

@@ -74,6 +74,8 @@ pub struct AudienceView<'c> {
     pub each: Option<usize>,
     /// The kinds of its rooms, as declared: `product:{id}`.
     pub rooms: Vec<&'c str>,
+    /// Whether visitors may be in one of them.
+    pub public: bool,
     /// The expressions in its rooms' names, room by room.
     pub names: Vec<Vec<Term<'c>>>,
     /// Its own data or the rule's, each key with its expression.
@@ -98,6 +100,8 @@ pub struct RoomView<'c> {
     pub pattern: &'c str,
     /// Whether anybody may join: there is a policy, and it is not plainly false.
     pub open: bool,
+    /// Whether visitors may join, for some parameter at least.
+    pub public: bool,
     /// Whether the server joins such rooms for clients.
     pub own: bool,
     /// `product` of `join:product`, and the payload's key.
@@ -136,6 +140,7 @@ impl Catalog {
                 .join
                 .as_ref()
                 .is_some_and(|join| !matches!(join.form(), Form::Constant(constant) if constant.get() == "false")),
+            public: kind.public,
             own: kind.own.is_some(),
             message: kind.message.as_ref().map(|message| (message.name.as_str(), message.key.as_deref())),
         })
@@ -150,7 +155,17 @@ impl Catalog {
         let audiences = rule.to.iter().map(|audience| AudienceView {
             when: audience.when.as_ref().map(term),
             each: audience.each,
-            rooms: audience.rooms.iter().filter_map(|room| self.rooms.kind_of_template(room.text())).collect(),
+            rooms: audience
+                .rooms
+                .iter()
+                .filter_map(|room| self.rooms.kind_of_template(room.text()))
+                .map(|kind| kind.pattern.as_str())
+                .collect(),
+            public: audience
+                .rooms
+                .iter()
+                .filter_map(|room| self.rooms.kind_of_template(room.text()))
+                .any(|kind| kind.public),
             names: audience.rooms.iter().map(|room| room.expressions().map(term).collect()).collect(),
             data: audience
                 .data

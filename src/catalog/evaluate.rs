@@ -51,7 +51,7 @@ pub struct Evaluated {
     pub again: Vec<Again>,
 }
 
-/// A rule that failed on one change; the others went on.
+/// A rule that failed on one change, as a whole or for some of its audiences; the others went on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub change_id: i64,
@@ -65,6 +65,14 @@ pub(super) struct Match<'p> {
     pub live: Arc<Live>,
     /// What to look up, by the lookup's place in the rule.
     pub keys: BTreeMap<usize, String>,
+}
+
+/// What a rule makes of a change.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub events: Vec<Event>,
+    /// The audiences that hear nothing since a lookup of theirs failed, and why.
+    pub silenced: Option<String>,
 }
 
 /// What the lookups of a page found, by their places in the catalog; or why one failed.
@@ -109,7 +117,10 @@ impl Engine {
                 true => &mut evaluated.inbox,
             };
             match self.events(&found, &finds, page.position) {
-                Ok(events) => made.extend(events),
+                Ok(Made { events, silenced }) => {
+                    made.extend(events);
+                    evaluated.failures.extend(silenced.map(|error| self.failure(&found, error)));
+                }
                 Err(error) => evaluated.failures.push(self.failure(&found, error)),
             }
         }
@@ -200,25 +211,31 @@ impl Engine {
         Ok(finds)
     }
 
-    /// One event, or one for each item of the rule's `per`; none that nobody hears.
-    pub(super) fn events(&self, found: &Match<'_>, finds: &Finds, position: Position) -> Result<Vec<Event>, String> {
+    /// One event, or one for each item of the rule's `per`; none that nobody hears. A lookup that failed silences the
+    /// audiences that read it, and those alone.
+    pub(super) fn events(&self, found: &Match<'_>, finds: &Finds, position: Position) -> Result<Made, String> {
         let Match { change, live, keys } = found;
         let rule = &self.catalog.rules[live.rule];
         let mut rows: Vec<Found> = Vec::with_capacity(rule.lookups.len());
+        let mut failed: BTreeMap<usize, &str> = BTreeMap::new();
         for (place, call) in rule.lookups.iter().enumerate() {
             let found = match (keys.get(&place), finds.get(&call.lookup)) {
                 (Some(key), Some(Ok(found))) => found.get(key.as_str()).cloned().unwrap_or_default(),
-                (Some(_), Some(Err(error))) => return Err(error.clone()),
+                (Some(_), Some(Err(error))) => {
+                    failed.insert(place, error);
+                    Found::default()
+                }
                 _ => Found::default(),
             };
             rows.push(found);
         }
+        let (heard, silenced) = hearers(rule, live, &failed)?;
         let views = rule.lookups.iter().zip(&rows).map(|(call, rows)| (call.name.as_str(), RowView(rows.first())));
         let scope = Scope::with_lookups(change, views.collect());
         let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
         let Some(per) = &rule.per else {
-            let event = self.event(found, &rows, &scope, &[], position, Event::id(change, &rule.name))?;
-            return Ok(event.into_iter().collect());
+            let event = self.event(found, &heard, &rows, &scope, &[], position, Event::id(change, &rule.name))?;
+            return Ok(Made { events: event.into_iter().collect(), silenced });
         };
         let items = per.objects(&surroundings)?;
         // What is the same for each item is worked out once: it may hold all of them.
@@ -231,15 +248,17 @@ impl Engine {
         for (number, item) in items.iter().take(MOST_ITEMS).enumerate() {
             let scope = scope.with_item(RowView(Some(item)));
             let id = format!("{}.{number}", Event::id(change, &rule.name));
-            events.extend(self.event(found, &rows, &scope, &unvarying, position, id)?);
+            events.extend(self.event(found, &heard, &rows, &scope, &unvarying, position, id)?);
         }
-        Ok(events)
+        Ok(Made { events, silenced })
     }
 
-    /// `None` if nobody hears it.
+    /// For the audiences in `heard`; `None` if nobody hears it.
+    #[expect(clippy::too_many_arguments, reason = "they are of one event, and come from one place")]
     fn event(
         &self,
         Match { change, live, .. }: &Match<'_>,
+        heard: &[usize],
         rows: &[Found],
         scope: &Scope<'_>,
         unvarying: &[Option<Box<RawValue>>],
@@ -250,7 +269,7 @@ impl Engine {
         let surroundings = Surroundings::of_change(&self.catalog.context, scope);
         let mut rendering = Rendering { rule, change, changes_key: &self.changes_key, unvarying, shared: None };
         let mut audiences = Vec::new();
-        for number in &live.audiences {
+        for number in heard {
             let audience = &rule.to[*number];
             match audience.each {
                 None => audiences.extend(rendering.audience(audience, &surroundings)?),
@@ -329,6 +348,12 @@ impl Engine {
         inactive
     }
 
+    /// Has the lookup rest, as if Postgres had just ended it for its time.
+    pub(super) fn tire(&mut self, lookup: &str) {
+        let place = self.catalog.lookups.iter().position(|known| known.name == lookup).unwrap();
+        self.runner.tire(place);
+    }
+
     pub(super) fn remember(&mut self, lookup: &str, key: &str, rows: Vec<crate::change::Row>) {
         let place = self.catalog.lookups.iter().position(|known| known.name == lookup).unwrap();
         self.runner.remember(place, key, rows);
@@ -400,6 +425,25 @@ fn named_rooms(audience: &AudienceRule, at: &Surroundings<'_>) -> Result<Vec<Roo
         }
     }
     Ok(rooms)
+}
+
+/// The audiences that read none of the failed lookups; and why the others hear nothing. If that is all, or the rule itself
+/// reads one, the rule has failed.
+fn hearers(rule: &Rule, live: &Live, failed: &BTreeMap<usize, &str>) -> Result<(Vec<usize>, Option<String>), String> {
+    let Some(first) = failed.values().next() else { return Ok((live.audiences.clone(), None)) };
+    let reads_failed = |lookups: &BTreeSet<usize>| failed.keys().any(|place| lookups.contains(place));
+    let (silenced, heard): (Vec<usize>, Vec<usize>) =
+        live.audiences.iter().partition(|number| reads_failed(&rule.to[**number].uses.lookups));
+    if heard.is_empty() || reads_failed(&rule.uses.lookups) {
+        return Err((*first).to_owned());
+    }
+    if silenced.is_empty() {
+        return Ok((heard, None));
+    }
+    let rooms: Vec<String> =
+        silenced.iter().flat_map(|number| &rule.to[*number].rooms).map(|template| template.source()).collect();
+    let reasons: Vec<&str> = failed.values().copied().collect();
+    Ok((heard, Some(format!("the audience {} heard nothing: {}", rooms.join(", "), reasons.join("; ")))))
 }
 
 pub(super) fn holds(condition: Option<&Expression>, at: &Surroundings<'_>) -> Result<bool, String> {

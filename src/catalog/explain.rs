@@ -160,6 +160,8 @@ pub enum Reason {
     NothingPer(String),
     /// Of the columns that the audience's `changes` show, none changed.
     NoChanges(String),
+    /// A lookup that it reads failed: the change would go to `rowcast.dead_letter`, while others hear of it.
+    Failed(String),
 }
 
 impl Reason {
@@ -174,6 +176,7 @@ impl Reason {
             Self::NothingFound { .. } => "nothing_found",
             Self::NothingPer(_) => "nothing_per",
             Self::NoChanges(_) => "no_changes",
+            Self::Failed(_) => "failed",
         }
     }
 }
@@ -214,6 +217,7 @@ impl fmt::Display for Reason {
                 write!(f, "the lookup {lookup:?} had nothing to look for: its key is null")
             }
             Self::NothingPer(per) => write!(f, "per gives no object: {}", one_line(per)),
+            Self::Failed(error) => write!(f, "failed: {error}"),
             Self::NoChanges(columns) => write!(f, "of the columns that it may see, none changed ({columns})"),
         }
     }
@@ -321,7 +325,7 @@ impl Explainer {
         if !writing.is_empty() {
             whole = without(rule, whole, &writing);
         }
-        // One audience that fails takes the whole event with it.
+        // An expression that fails in one audience takes the whole event with it.
         let rows = match self.engine.events(&whole, &finds, page.position) {
             Err(error) => return Ok(Verdict::Failed(error)),
             Ok(_) => found(rule, &whole.keys, &finds),
@@ -352,8 +356,14 @@ impl Explainer {
         let live = &whole.live;
         let alone = Live { rule: live.rule, audiences: vec![number], lookups: live.lookups.clone() };
         let alone = Match { change, live: Arc::new(alone), keys: whole.keys.clone() };
-        // It worked with all audiences, so it works with one.
-        let events = self.engine.events(&alone, finds, page.position).unwrap_or_default();
+        let events = match self.engine.events(&alone, finds, page.position) {
+            Ok(made) => made.events,
+            // With all audiences it worked, so it is a lookup of this one.
+            Err(error) => {
+                let hearing = Hearing::Silent(Reason::Failed(error));
+                return AudienceExplanation { rooms, unnamed: Vec::new(), hearing };
+            }
+        };
 
         // What is at hand where an expression stands for many things: the first of them.
         let catalog = &self.engine.catalog;

@@ -3,7 +3,10 @@
 //! An expression that is just a column (`new.price`) or a constant never enters CEL: the column's JSON is passed on as it
 //! is, whatever its size or precision.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use cel::{
     Context, ExecutionError, IdedExpr, Program, Value,
@@ -17,11 +20,15 @@ use cel::{
 use serde_json::value::RawValue;
 
 use super::{
+    bounds,
     fault::quoted,
     functions,
     value::{self, NULL, RowView},
 };
 use crate::change::{Change, Row};
+
+/// Characters of an expression that a fault repeats.
+const LONGEST_QUOTE: usize = 400;
 
 /// Which row an expression reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,14 +146,17 @@ impl Vocabulary<'_> {
 
     /// Parses an expression; `let`s in it are replaced by what they stand for.
     pub fn parse(&self, source: &str) -> Result<IdedExpr, String> {
+        let too_large = |reason| format!("bad CEL `{}`: it {reason}", shortened(source));
+        bounds::check_source(source).map_err(too_large)?;
         let program = Program::compile(source).map_err(|errors| {
             let errors: Vec<_> = errors
                 .errors
                 .iter()
                 .map(|error| format!("{} (line {}, column {})", error.msg.trim(), error.pos.0, error.pos.1))
                 .collect();
-            format!("bad CEL `{source}`: {}", errors.join("; "))
+            format!("bad CEL `{}`: {}", shortened(source), errors.join("; "))
         })?;
+        bounds::check_parts(program.expression(), &self.lets).map_err(too_large)?;
         let mut expression = program.expression().clone();
         substitute(&mut expression, &self.lets);
         Ok(expression)
@@ -159,6 +169,7 @@ impl Vocabulary<'_> {
             Analysis { vocabulary: self, uses: Uses::default(), guarded: BTreeSet::new(), faults: Vec::new() };
         analysis.visit(&expression);
         if !analysis.faults.is_empty() {
+            let source = shortened(source);
             return Err(analysis.faults.into_iter().map(|fault| format!("bad CEL `{source}`: {fault}")).collect());
         }
         let mut uses = analysis.uses;
@@ -197,6 +208,14 @@ impl Vocabulary<'_> {
     }
 }
 
+/// As much of an expression as a message needs.
+fn shortened(source: &str) -> Cow<'_, str> {
+    match source.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{}…", &source[..end]).into(),
+        None => source.into(),
+    }
+}
+
 fn constant(literal: &LiteralValue) -> Option<Box<RawValue>> {
     value::to_json(literal.to_val().as_ref()).ok()
 }
@@ -210,6 +229,25 @@ fn substitute(expression: &mut IdedExpr, lets: &BTreeMap<String, IdedExpr>) {
     }
     for part in parts_mut(expression) {
         substitute(part, lets);
+    }
+}
+
+/// The expressions that an expression is made of.
+pub(super) fn parts(expression: &IdedExpr) -> Vec<&IdedExpr> {
+    match &expression.expr {
+        Expr::Call(call) => call.target.iter().map(|target| &**target).chain(&call.args).collect(),
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Select(select) => vec![&*select.operand],
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .flat_map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+                EntryExpr::StructField(field) => vec![&field.value],
+            })
+            .collect(),
+        // Comprehensions and structs are refused, the others have no parts.
+        _ => Vec::new(),
     }
 }
 

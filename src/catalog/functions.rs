@@ -74,11 +74,13 @@ pub(super) fn context() -> Context<'static, 'static> {
     added.push(context.add_function("field", field));
     added.push(context.add_function("cents", cents));
     added.push(context.add_function("minus", minus));
-    added.push(context.add_function("day", |time: Arc<String>| time.get(..10).map_or(Value::Null, Value::from)));
+    added.push(context.add_function("day", |time: Value| {
+        of_text("day", &time, |time| time.get(..10).map_or(Value::Null, Value::from))
+    }));
     added.push(context.add_function("parse", parse));
     added.push(context.add_function("only", only));
     added.push(context.add_function("itemChanges", item_changes));
-    added.push(context.add_function("camel", |name: Arc<String>| camel(&name)));
+    added.push(context.add_function("camel", |name: Value| of_text("camel", &name, |name| camel(name).into())));
     added.into_iter().collect::<Result<(), _>>().expect("no name is one of CEL's own");
     context
 }
@@ -174,6 +176,15 @@ fn cents(amount: Value) -> Outcome {
     Ok(format!("{sign}{units}.{cents:02}").into())
 }
 
+/// What a function makes of a text; null of null.
+fn of_text(function: &str, value: &Value, make: fn(&str) -> Value) -> Outcome {
+    match value {
+        Value::Null => Ok(Value::Null),
+        Value::String(text) => Ok(make(text)),
+        other => Err(unsuitable(function, "a text", other)),
+    }
+}
+
 /// `seller_id` as `sellerId`: each letter after an underscore is raised, the underscore goes.
 pub fn camel(name: &str) -> String {
     let mut camel = String::with_capacity(name.len());
@@ -253,6 +264,7 @@ mod tests {
             ("cents('123456789012345678901')", "\"1234567890123456789.01\""),
             ("cents(null)", "null"),
             ("camel('low_stock_threshold')", "\"lowStockThreshold\""),
+            ("camel(null)", "null"),
             ("minus('12.50', '2.5')", "\"10.00\""),
             ("minus('2.5', 12)", "\"-9.5\""),
             ("minus('123456789012345678901234567890.10', '0.01')", "\"123456789012345678901234567890.09\""),
@@ -261,6 +273,7 @@ mod tests {
             ("minus(null, null)", "null"),
             ("day('2026-01-31T23:59:59.999Z')", "\"2026-01-31\""),
             ("day('2026')", "null"),
+            ("day(null)", "null"),
             ("parse('[{\"a\": 1}]')", "[{\"a\":1}]"),
             ("parse('[1')", "null"),
             ("parse('')", "null"),
@@ -284,6 +297,7 @@ mod tests {
         for (source, expected) in [
             ("below('ten', 10)", "Error executing function 'below': expected a number, found \"ten\""),
             ("above([1], 10)", "Error executing function 'above': expected a number, found a list"),
+            ("day(7)", "Error executing function 'day': expected a text, found a int"),
             ("cents(1.5)", "Error executing function 'cents': expected whole cents, found a float"),
             ("minus('ten', 1)", "Error executing function 'minus': expected a number, found \"ten\""),
         ] {

@@ -75,6 +75,8 @@ pub(super) struct RuleDeclaration {
     pub data: Pairs,
     /// Of keys of the data, the types in TypeScript's notation.
     pub types: Pairs,
+    /// Columns that the rule's conditions may tell public rooms of, though no data show them.
+    pub reveals: Vec<At<String>>,
     pub to: Vec<AudienceDeclaration>,
 }
 
@@ -93,6 +95,8 @@ pub(super) struct LookupUse {
     pub name: At<String>,
     pub lookup: At<String>,
     pub key: At<String>,
+    /// Whether who reads it can't do without, if the database refuses it.
+    pub needed: bool,
 }
 
 #[derive(Debug)]
@@ -134,11 +138,19 @@ pub(super) struct ScheduleDeclaration {
     pub place: Place,
     pub name: String,
     pub about: Option<String>,
-    pub every: At<Duration>,
+    pub every: At<Every>,
     /// Whether each key is told once and never again.
     pub once: bool,
     pub rooms: Option<At<String>>,
     pub sql: Vec<At<String>>,
+}
+
+/// How often: `every = "2s"`, or `every = "settings.metrics_interval"`.
+#[derive(Debug)]
+pub(super) enum Every {
+    Fixed(Duration),
+    /// What the setting of this name says.
+    Setting(String),
 }
 
 #[derive(Debug)]
@@ -336,7 +348,7 @@ impl<'a> Reader<'a> {
             section,
             &[
                 "event", "inbox", "name", "about", "table", "on", "changed", "let", "when", "lookups", "per",
-                "subject", "actor", "data", "types", "to",
+                "subject", "actor", "data", "types", "reveals", "to",
             ],
         );
         let makes = self.makes(section);
@@ -366,6 +378,7 @@ impl<'a> Reader<'a> {
             actor: self.text(section, "actor"),
             data: self.pairs(section, "data").unwrap_or_default(),
             types: self.pairs(section, "types").unwrap_or_default(),
+            reveals: self.texts(section, "reveals").unwrap_or_default(),
             to,
             name: name.map(|name| name.value).or_else(|| {
                 Some(match makes.as_ref()? {
@@ -383,7 +396,13 @@ impl<'a> Reader<'a> {
     fn makes(&mut self, section: &Section<'_>) -> Option<Makes> {
         let (event, kind) = (self.text(section, "event"), self.text(section, "inbox"));
         match (event, kind) {
-            (Some(event), None) => Some(Makes::Event(event.value)),
+            (Some(event), None) => {
+                if let Some(whose) = taken(&event.value) {
+                    let reason = format!("an event can't be called {:?}: that name is {whose}", event.value);
+                    self.fault(section, event.line, reason);
+                }
+                Some(Makes::Event(event.value))
+            }
             (None, Some(kind)) => Some(Makes::Notification(kind.value)),
             (Some(_), Some(kind)) => {
                 self.fault(section, kind.line, "a rule makes an `event` or a notification in the `inbox`, not both");
@@ -412,9 +431,10 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let inner = Section { table, place: Place { line, ..section.place.clone() } };
-            self.expect_keys(&inner, &["use", "key"]);
+            self.expect_keys(&inner, &["use", "key", "needed"]);
+            let needed = self.flag(&inner, "needed");
             if let (Some(lookup), Some(key)) = (self.required_text(&inner, "use"), self.required_text(&inner, "key")) {
-                uses.push(LookupUse { name: At { line, value: name.get_ref().to_string() }, lookup, key });
+                uses.push(LookupUse { name: At { line, value: name.get_ref().to_string() }, lookup, key, needed });
             }
         }
         uses
@@ -508,6 +528,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn every(&mut self, section: &Section<'_>) -> Option<At<Every>> {
+        let At { line, value } = self.text(section, "every")?;
+        if let Some(setting) = value.strip_prefix("settings.") {
+            return Some(At { line, value: Every::Setting(setting.to_owned()) });
+        }
+        let At { line, value } = self.duration(section, "every")?;
+        Some(At { line, value: Every::Fixed(value) })
+    }
+
     /// One text, or a list of them: forms of which the first that the database can run is used.
     fn sql(&mut self, section: &Section<'_>) -> Option<Vec<At<String>>> {
         match section.get("sql").map(Spanned::get_ref) {
@@ -534,7 +563,7 @@ impl<'a> Reader<'a> {
         Some(ScheduleDeclaration {
             place: section.place.clone(),
             about: self.text(section, "about").map(|about| about.value),
-            every: self.duration(section, "every")?,
+            every: self.every(section)?,
             once: self.flag(section, "once"),
             rooms: self.text(section, "rooms"),
             name: name?.value,
@@ -581,7 +610,12 @@ impl<'a> Reader<'a> {
             let inner = Section { table, place: Place { line, ..section.place.clone() } };
             self.expect_keys(&inner, &["name", "key"]);
             let name = self.required_text(&inner, "name")?;
-            Some(MessageDeclaration { name, key: self.text(&inner, "key").map(|key| key.value) })
+            let key = self.text(&inner, "key");
+            if let Some(key) = key.as_ref().filter(|key| key.value == SINCE) {
+                let reason = format!("`key` can't be {SINCE:?}: clients say with it from when on they want to hear");
+                self.fault(section, key.line, reason);
+            }
+            Some(MessageDeclaration { name, key: key.map(|key| key.value) })
         });
         Some(RoomDeclaration {
             place: section.place.clone(),
@@ -590,6 +624,21 @@ impl<'a> Reader<'a> {
             message,
             room: room?,
         })
+    }
+}
+
+/// The key of a join that says from when on.
+const SINCE: &str = "since";
+
+/// Whose name it is, if no rule may use it for an event.
+fn taken(event: &str) -> Option<&'static str> {
+    const SOCKET_IO: [&str; 6] =
+        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+    match event {
+        name if name.starts_with("rowcast:") => Some("the server's own, as is all that begins with \"rowcast:\""),
+        "chat:typing" => Some("the server's own, which tells who is typing"),
+        name if SOCKET_IO.contains(&name) => Some("Socket.IO's own"),
+        _ => None,
     }
 }
 

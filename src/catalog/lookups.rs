@@ -20,7 +20,13 @@ use super::{
     query::{Prepared, Query, QueryError, Runnable},
     rule::parse_table,
 };
-use crate::change::{Row, TableName};
+use crate::{
+    change::{Row, TableName},
+    grants::Kind,
+};
+
+/// How long a lookup is left alone that was ended for its time: the next would take as long, and every event with it.
+const REST: Duration = Duration::from_secs(30);
 
 /// Keys that a cache holds at most.
 const CACHE_SIZE: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
@@ -57,7 +63,7 @@ impl Lookup {
                 Returns::Many
             }
         };
-        let query = Query::compile(&place, sql, true, faults);
+        let query = Query::compile((Kind::Lookup, &name), &place, sql, true, faults);
         let table = |At { line, value }: At<String>| {
             parse_table(&value).map_err(|reason| faults.push(place.fault(line, reason))).ok()
         };
@@ -72,6 +78,8 @@ pub(super) struct Runner {
     /// By the lookup's place in the catalog; `None` while the database refuses it.
     runnable: Vec<Option<Runnable>>,
     caches: Vec<LruCache<Box<str>, (Instant, Found)>>,
+    /// By the lookup's place: until when it rests, and why.
+    resting: Vec<Option<(Instant, String)>>,
     /// Whether a lookup that writes is refused, as it must be where a change is only tried.
     pub without_writing: bool,
 }
@@ -80,7 +88,8 @@ impl Runner {
     pub fn new(pool: PgPool, lookups: &[Lookup]) -> Self {
         let caches = lookups.iter().map(|_| LruCache::new(CACHE_SIZE)).collect();
         let runnable = lookups.iter().map(|lookup| lookup.query.unprepared()).collect();
-        Self { pool, runnable, caches, without_writing: false }
+        let resting = lookups.iter().map(|_| None).collect();
+        Self { pool, runnable, caches, resting, without_writing: false }
     }
 
     pub fn pool(&self) -> &PgPool {
@@ -132,6 +141,13 @@ impl Runner {
             return Ok(Ok(found));
         }
         let Some(runnable) = &self.runnable[place] else { return Ok(Err("the database can't run it".to_owned())) };
+        if let Some((until, reason)) = &self.resting[place] {
+            let rest = until.saturating_duration_since(Instant::now());
+            if !rest.is_zero() {
+                let seconds = rest.as_secs() + 1;
+                return Ok(Err(format!("{reason}; it is not asked again within the next {seconds} s")));
+            }
+        }
         let asked = Instant::now();
         let list: Vec<&str> = keys.iter().copied().collect();
         let rows = match self.without_writing {
@@ -142,6 +158,10 @@ impl Runner {
             Ok(rows) => rows,
             Err(QueryError::Unavailable(reason)) => return Err(Unavailable { lookup: lookup.name.clone(), reason }),
             Err(QueryError::Refused(reason)) => return Ok(Err(reason)),
+            Err(QueryError::Cancelled(reason)) => {
+                self.resting[place] = Some((Instant::now() + REST, reason.clone()));
+                return Ok(Err(reason));
+            }
         };
         let mut by_key: HashMap<Box<str>, Vec<Row>> = keys.iter().map(|key| ((*key).into(), Vec::new())).collect();
         for (key, row) in rows {
@@ -165,6 +185,10 @@ impl Runner {
 
 #[cfg(test)]
 impl Runner {
+    pub fn tire(&mut self, place: usize) {
+        self.resting[place] = Some((Instant::now() + REST, "it took too long".to_owned()));
+    }
+
     /// Has a key's rows found already, and for good, so that no database is asked.
     pub fn remember(&mut self, place: usize, key: &str, rows: Vec<Row>) {
         let later = Instant::now() + Duration::from_secs(3600);

@@ -4,7 +4,7 @@
 //! ```text
 //! files -> load -> declarations          load, fault
 //!            |
-//! compile: rules, rooms, lookups         rule, rooms, template, changes, expression, functions, value
+//! compile: rules, rooms, lookups         rule, rooms, visitors, template, changes, expression, functions, value
 //!            |
 //! bind: which rules are live             bind, lookups
 //!            |
@@ -16,6 +16,7 @@
 #![doc = include_str!("../../catalog/README.md")]
 
 mod bind;
+mod bounds;
 mod changes;
 pub mod describe;
 mod evaluate;
@@ -29,6 +30,7 @@ mod lookups;
 mod outline;
 mod own_tables;
 mod query;
+mod reveal;
 mod rooms;
 mod rule;
 mod schedule;
@@ -36,11 +38,14 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod value;
+mod visitors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs,
+    panic::resume_unwind,
     path::Path,
+    thread,
 };
 
 use cel::{
@@ -61,6 +66,7 @@ pub use self::{
     outline::{AudienceOutline, Outline, RuleOutline},
     own_tables::{ONLINE, ROOM},
     query::{QueryError, Runnable},
+    reveal::Revealed,
     rooms::MessageError,
     rule::Rule,
     schedule::{Schedule, WaitingList},
@@ -71,7 +77,7 @@ use self::{
     query::Prepared,
     rooms::Rooms,
 };
-use crate::{change::TableName, identity::Identity, room::Room};
+use crate::{change::TableName, grants::Granted, identity::Identity, room::Room};
 
 /// Values by name, from the operator's configuration; they override those in the catalog's `[settings]`.
 pub type Settings = BTreeMap<String, toml::Value>;
@@ -150,13 +156,23 @@ impl Catalog {
         Self::from_sources(&files.iter().map(source).collect::<Vec<_>>(), &Settings::new(), Vec::new())
     }
 
-    fn from_sources(sources: &[Source], settings: &Settings, mut faults: Vec<Fault>) -> Result<Self, Faults> {
+    /// On a thread of its own, whose stack is large enough for what the expressions may be: see `bounds`.
+    fn from_sources(sources: &[Source], settings: &Settings, faults: Vec<Fault>) -> Result<Self, Faults> {
+        thread::scope(|scope| {
+            let compiler = thread::Builder::new().name("catalog".to_owned()).stack_size(bounds::STACK);
+            let compiling = compiler.spawn_scoped(scope, || Self::compile(sources, settings, faults));
+            compiling.expect("a thread to compile the catalog").join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    fn compile(sources: &[Source], settings: &Settings, mut faults: Vec<Fault>) -> Result<Self, Faults> {
         let mut declared = Declarations::default();
         for source in sources {
             load::read(source, &mut declared, &mut faults);
         }
         let settings = effective_settings(declared.settings, settings, &mut faults);
-        let rooms = Rooms::compile(declared.rooms, &settings, &mut faults);
+        let context = context(&settings);
+        let rooms = Rooms::compile(declared.rooms, &settings, &context, &mut faults);
         let mut lookups: Vec<Lookup> = Vec::new();
         for declaration in declared.lookups {
             if lookups.iter().any(|lookup| lookup.name == declaration.name) {
@@ -171,7 +187,7 @@ impl Catalog {
                 let reason = "a second schedule of this name: names are unique".to_owned();
                 faults.push(declaration.place.fault(declaration.place.line, reason));
             }
-            schedules.push(Schedule::compile(declaration, &rooms, &mut faults));
+            schedules.push(Schedule::compile(declaration, &rooms, &settings, &mut faults));
         }
         let waiting =
             declared.waiting.into_iter().map(|list| WaitingList::compile(list, &rooms, &mut faults)).collect();
@@ -196,16 +212,7 @@ impl Catalog {
         let files: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
         match Faults::new(faults, &files) {
             Some(faults) => Err(faults),
-            None => Ok(Self {
-                rules,
-                lookups,
-                schedules,
-                waiting,
-                announced_to,
-                rooms,
-                context: context(&settings),
-                settings,
-            }),
+            None => Ok(Self { rules, lookups, schedules, waiting, announced_to, rooms, context, settings }),
         }
     }
 
@@ -282,6 +289,14 @@ impl Catalog {
     /// Whether it says who hears announcements.
     pub fn announces(&self) -> bool {
         self.announced_to.is_some()
+    }
+
+    /// All its queries, as they are granted to a role that may not read the tables.
+    pub fn granted(&self) -> Vec<Granted> {
+        let lookups = self.lookups.iter().map(|lookup| &lookup.query);
+        let schedules = self.schedules.iter().map(|schedule| &schedule.query);
+        let waiting = self.waiting.iter().map(|list| &list.query);
+        lookups.chain(schedules).chain(waiting).map(query::Query::granted).collect()
     }
 
     pub fn waiting_lists(&self) -> &[WaitingList] {

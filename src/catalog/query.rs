@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     change::{Column, Kind, Row},
-    error::{is_cancelled, is_unavailable},
+    error::{is_cancelled, is_unavailable, sqlstate},
+    grants::{self, Granted, Granting, Kind as GrantedKind},
     pool, wire,
 };
 
@@ -21,8 +22,12 @@ use crate::{
 pub(super) const WRITES: &str = "SQLSTATE 25006";
 
 /// A query in one or more forms: the first that the database can run is used. Each returns a column `key`.
+///
+/// A role that may not read the tables runs the function that was granted for it, which does the same.
 #[derive(Debug)]
 pub(super) struct Query {
+    kind: GrantedKind,
+    name: String,
     forms: Vec<Arc<str>>,
     /// Whether it is given keys, `$1::text[]`.
     takes_keys: bool,
@@ -41,7 +46,8 @@ pub struct Runnable {
 #[derive(Debug)]
 pub(super) enum Prepared {
     Runnable(Runnable),
-    /// The database refuses every form; why it refuses the first.
+    /// The database refuses every form: why it refuses the first, or the one that lacks more than a table, a column or a
+    /// function.
     Refused(String),
     /// Nobody knows: the database did not answer.
     Unknown,
@@ -53,13 +59,22 @@ pub enum QueryError {
     /// The database did not answer: it may later.
     #[error("the database did not answer: {0}")]
     Unavailable(String),
+    /// It ended the query before it was done, most often for its time: it would take as long again.
+    #[error("{0}")]
+    Cancelled(String),
     /// It refuses the query, or a row of it can't be read.
     #[error("{0}")]
     Refused(String),
 }
 
 impl Query {
-    pub fn compile(place: &Place, forms: Vec<At<String>>, takes_keys: bool, faults: &mut Vec<Fault>) -> Self {
+    pub fn compile(
+        (kind, name): (GrantedKind, &str),
+        place: &Place,
+        forms: Vec<At<String>>,
+        takes_keys: bool,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         for form in &forms {
             if takes_keys != form.value.contains("$1") {
                 let reason = match takes_keys {
@@ -70,7 +85,7 @@ impl Query {
             }
         }
         let forms = forms.into_iter().map(|form| form.value.trim().trim_end_matches(';').into()).collect();
-        Self { forms, takes_keys }
+        Self { kind, name: name.to_owned(), forms, takes_keys }
     }
 
     /// Without the keys that the schedule of this name, a plain word, has told: so its result doesn't grow with its past.
@@ -90,15 +105,45 @@ impl Query {
         self.forms.iter().map(|form| &**form)
     }
 
-    /// Has the database prepare the forms, and run the first that it takes for no key at all: that shows missing
-    /// privileges too.
+    /// As it is granted to a role that may not read the tables.
+    pub fn granted(&self) -> Granted {
+        let forms = self.forms.iter().map(|form| form.to_string()).collect();
+        Granted { kind: self.kind, name: self.name.clone(), forms, takes_keys: self.takes_keys }
+    }
+
+    /// The function that was granted, if it is current and works; else the first form that the database takes, run for no
+    /// key at all: that shows missing privileges too. A later form is for a database that lacks a table, a column or a
+    /// function; what is refused for another reason, a missing privilege above all, is refused, and not answered with less.
     pub async fn prepare(&self, pool: &PgPool) -> Prepared {
+        let function = grants::function_name(self.kind, &self.name);
+        let granting = match within_time(grants::look(pool, &function, &self.forms)).await {
+            Ok(granting) => granting,
+            Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
+            Err(QueryError::Refused(_)) => Granting::Missing,
+        };
         let mut refused = None;
-        for sql in &self.forms {
-            match self.prepare_form(sql, pool).await {
+        if granting == Granting::Current {
+            let call = format!("select * from {}", grants::call(&function, self.takes_keys)).into();
+            // Boxed, since a query's future is large.
+            match Box::pin(self.prepare_form(&call, "", pool)).await {
                 Ok(runnable) => return Prepared::Runnable(runnable),
-                Err(QueryError::Unavailable(_)) => return Prepared::Unknown,
-                Err(QueryError::Refused(reason)) => refused = refused.or(Some(reason)),
+                Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
+                Err(QueryError::Refused(reason)) => {
+                    refused = Some(format!("{reason}; {}", grants::OUTDATED));
+                }
+            }
+        }
+        for sql in &self.forms {
+            match Box::pin(self.prepare_form(sql, " limit 0", pool)).await {
+                Ok(runnable) => return Prepared::Runnable(runnable),
+                Err(QueryError::Unavailable(_) | QueryError::Cancelled(_)) => return Prepared::Unknown,
+                Err(QueryError::Refused(reason)) => {
+                    let is_last = !lacks_something(&reason);
+                    refused = refused.or_else(|| Some(grants::with_remedy(reason, granting)));
+                    if is_last {
+                        break;
+                    }
+                }
             }
         }
         Prepared::Refused(refused.unwrap_or_else(|| "there is no SQL".to_owned()))
@@ -113,7 +158,8 @@ impl Query {
         Runnable { sql: sql.clone(), takes_keys: self.takes_keys, columns: Arc::new(columns) }
     }
 
-    async fn prepare_form(&self, sql: &Arc<str>, pool: &PgPool) -> Result<Runnable, QueryError> {
+    /// `limit` is empty for a function: what is in it shows only when it is run.
+    async fn prepare_form(&self, sql: &Arc<str>, limit: &str, pool: &PgPool) -> Result<Runnable, QueryError> {
         let attempt = async {
             let mut connection = pool.acquire().await?;
             let plain = format!("select * from ({sql}\n) found");
@@ -122,7 +168,7 @@ impl Query {
                 statement.columns().iter().map(|column| (column.name().into(), describe(column.type_info())));
             let runnable = self.runnable(sql, described.collect());
             if runnable.columns.contains_key("key") {
-                let none = format!("{} limit 0", runnable.wrapped());
+                let none = format!("{}{limit}", runnable.wrapped());
                 let query = sqlx::query(AssertSqlSafe(none));
                 let query = if self.takes_keys { query.bind(Vec::<String>::new()) } else { query };
                 query.execute(&mut *connection).await?;
@@ -130,10 +176,7 @@ impl Query {
             Ok(runnable)
         };
         // Cancelled for its time, it waited for a lock: that says nothing of the query.
-        let attempt = async {
-            attempt.await.map_err(|error| if is_cancelled(&error) { sqlx::Error::PoolTimedOut } else { error })
-        };
-        let runnable = within_time(attempt).await?;
+        let runnable = within_time(Box::pin(attempt)).await?;
         match runnable.columns.contains_key("key") {
             true => Ok(runnable),
             false => Err(QueryError::Refused("its SQL returns no column \"key\"".to_owned())),
@@ -172,6 +215,26 @@ impl Runnable {
         self.parse(found.await?)
     }
 
+    /// Of the rows of one key the values of a column as text, each once and in their order by bytes: those after `after`,
+    /// `limit` at most.
+    pub async fn page(
+        &self,
+        pool: &PgPool,
+        key: &str,
+        column: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>, QueryError> {
+        let paged = format!(
+            "select distinct found.{column}::text collate \"C\" as value from ({}\n) found
+             where found.key is not null and found.{column}::text collate \"C\" > $2 order by value limit $3",
+            self.sql
+        );
+        let query = sqlx::query_scalar(AssertSqlSafe(paged)).bind(vec![key]);
+        let query = query.bind(after.unwrap_or_default()).bind(limit as i64);
+        within_time(query.fetch_all(pool)).await
+    }
+
     fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
         let kind_of = |column: &str| self.columns.get(column).map_or(Kind::Plain, |column| column.kind);
         let parsed = found.into_iter().map(|(key, json)| {
@@ -196,6 +259,7 @@ fn describe(type_info: &PgTypeInfo) -> Column {
         "numeric" => Kind::Decimal,
         "numeric[]" => Kind::DecimalArray,
         "timestamp" | "timestamptz" => Kind::Timestamp,
+        "timestamp[]" | "timestamptz[]" => Kind::TimestampArray,
         _ => Kind::Plain,
     };
     Column { kind, nullable: true, sql_type, ..Column::default() }
@@ -205,8 +269,16 @@ async fn within_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) ->
     match pool::in_time(answer).await {
         Ok(value) => Ok(value),
         Err(error) if is_unavailable(&error) => Err(QueryError::Unavailable(error.to_string())),
+        Err(error) if is_cancelled(&error) => Err(QueryError::Cancelled(plainly(&error))),
         Err(error) => Err(QueryError::Refused(plainly(&error))),
     }
+}
+
+/// Whether it names what the database hasn't: a table, a column, or a function or operator for these types.
+fn lacks_something(reason: &str) -> bool {
+    [sqlstate::UNDEFINED_TABLE, sqlstate::UNDEFINED_COLUMN, sqlstate::UNDEFINED_FUNCTION]
+        .iter()
+        .any(|code| reason.ends_with(&format!("(SQLSTATE {code})")))
 }
 
 fn plainly(error: &sqlx::Error) -> String {

@@ -14,7 +14,7 @@ use super::{
     expression::{Expression, Surroundings, Vocabulary},
     fault::{Fault, quoted},
     load::RoomDeclaration,
-    value,
+    value, visitors,
 };
 use crate::{identity::Identity, room::Room};
 
@@ -33,6 +33,8 @@ pub(super) struct Kind {
     /// Nobody may join without a policy.
     pub join: Option<Expression>,
     pub own: Option<Expression>,
+    /// Whether the policy lets visitors in, for some parameter at least.
+    pub public: bool,
     pub message: Option<Message>,
 }
 
@@ -61,6 +63,7 @@ impl Rooms {
     pub fn compile(
         declarations: Vec<RoomDeclaration>,
         settings: &BTreeMap<String, toml::Value>,
+        root: &Context<'static, 'static>,
         faults: &mut Vec<Fault>,
     ) -> Self {
         let mut kinds: Vec<Kind> = Vec::new();
@@ -103,7 +106,8 @@ impl Rooms {
                 }
             }
             let message = message.map(|message| Message { name: message.name.value, key: message.key });
-            kinds.push(Kind { pattern: room.value, prefix, parameter, join, own, message });
+            let public = join.as_ref().is_some_and(|join| visitors::let_in(join, parameter.as_deref(), root));
+            kinds.push(Kind { pattern: room.value, prefix, parameter, join, own, public, message });
         }
         Self(kinds)
     }
@@ -178,11 +182,10 @@ impl Rooms {
         self.0.iter()
     }
 
-    /// The pattern of the kind of room that a template begins like: `product:{id}` for `product:`.
-    pub fn kind_of_template(&self, text: &str) -> Option<&str> {
+    /// The kind of room that a template begins like: `product:{id}` for `product:`.
+    pub fn kind_of_template(&self, text: &str) -> Option<&Kind> {
         let (prefix, parameter) = text.split_once(':').map_or((text, false), |(prefix, _)| (prefix, true));
-        let kind = self.0.iter().find(|kind| kind.prefix == prefix && kind.parameter.is_some() == parameter);
-        kind.map(|kind| kind.pattern.as_str())
+        self.0.iter().find(|kind| kind.prefix == prefix && kind.parameter.is_some() == parameter)
     }
 
     pub fn messages(&self) -> impl Iterator<Item = &str> {
@@ -234,7 +237,7 @@ fn parse_pattern(pattern: &str) -> Option<(String, Option<String>)> {
     }
 }
 
-fn auth<'v>(identity: &'v Identity) -> Box<dyn Val + 'v> {
+pub(super) fn auth<'v>(identity: &'v Identity) -> Box<dyn Val + 'v> {
     let user_id: Box<dyn Val + 'v> = match &identity.user_id {
         Some(id) => Box::new(CelString::from(id.as_str())),
         None => Box::new(CelNull),

@@ -11,7 +11,7 @@ use super::{
     fault::{Fault, quoted},
     load::{At, AudienceDeclaration, Makes, Pairs, Place, RuleDeclaration},
     lookups::Lookup,
-    own_tables,
+    own_tables, reveal,
     rooms::Rooms,
     template::Template,
 };
@@ -43,6 +43,8 @@ pub struct Rule {
     pub(super) data: Vec<(Arc<str>, Expression)>,
     /// Of keys of the data, the shapes that it states: what the database's columns don't tell.
     pub(super) types: BTreeMap<String, Shape>,
+    /// What its conditions may tell public rooms, though no data show it.
+    pub(super) reveals: BTreeSet<String>,
     pub(super) to: Vec<AudienceRule>,
     /// What the rule needs whoever hears it.
     pub(super) uses: Uses,
@@ -58,6 +60,8 @@ pub(super) struct LookupCall {
     /// Its place in the catalog.
     pub lookup: usize,
     pub key: Expression,
+    /// Whether an audience that reads it can't do without, if the database refuses it.
+    pub needed: bool,
 }
 
 #[derive(Debug)]
@@ -131,7 +135,7 @@ impl Rule {
                 continue;
             };
             if let Some(key) = compiler.expression(Some(call.key), &vocabulary, &mut uses) {
-                calls.push(LookupCall { name: call.name.value, lookup, key });
+                calls.push(LookupCall { name: call.name.value, lookup, key, needed: call.needed });
             }
         }
         vocabulary.lookups = calls.iter().map(|call| (call.name.clone(), among.lookups[call.lookup].returns)).collect();
@@ -145,6 +149,7 @@ impl Rule {
             .into_iter()
             .map(|audience| {
                 let (line, own) = (audience.line, audience.data.is_some());
+                let changes = audience.changes.as_ref().map_or(line, |changes| changes.line);
                 if inbox {
                     compiler.recipients(&audience);
                 }
@@ -156,13 +161,15 @@ impl Rule {
                     compiler.notification(line, audience.data.as_ref().unwrap_or(&data));
                 }
                 compiler.subject(line, &subject, audience.data.as_ref().unwrap_or(&data));
+                compiler.listed(line, changes, &audience, audience.data.as_ref().unwrap_or(&data), among);
                 audience
             })
             .collect();
         let types = compiler.types(declaration.types, &data, &to);
         let changed = changed.map(|columns| columns.into_iter().map(|column| column.value.into()).collect());
         let subject = subject.into_iter().map(|key| key.value).collect();
-        Self {
+        let reveals = declaration.reveals;
+        let rule = Self {
             name: name.into(),
             event: event.into(),
             inbox,
@@ -177,10 +184,13 @@ impl Rule {
             actor,
             data,
             types,
+            reveals: reveals.iter().map(|column| column.value.clone()).collect(),
             to,
             uses,
-            place,
-        }
+            place: place.clone(),
+        };
+        compiler.reveals(&reveals, &rule);
+        rule
     }
 }
 
@@ -327,6 +337,49 @@ impl Compiler<'_> {
             }
         }
         stated
+    }
+
+    /// Who lets visitors in lists what they see: a column that a later migration adds is shown to nobody by itself.
+    fn listed(
+        &mut self,
+        line: usize,
+        changes: usize,
+        audience: &AudienceRule,
+        data: &[(Arc<str>, Expression)],
+        among: &Surroundings<'_>,
+    ) {
+        let kinds = audience.rooms.iter().filter_map(|room| among.rooms.kind_of_template(room.text()));
+        let Some(room) = kinds.filter(|kind| kind.public).map(|kind| &kind.pattern).next() else { return };
+        if audience.changes.as_ref().is_some_and(Changes::is_wildcard) {
+            let reason = format!(
+                "{room:?} lets visitors in, and these `changes` hand on every column, also one that is added later: list \
+                 the columns, changes = [\"…\"]"
+            );
+            self.fault(changes, reason);
+        }
+        for (key, _) in data.iter().filter(|(_, value)| reveal::names_the_changed(value)) {
+            let reason = format!(
+                "{room:?} lets visitors in, and {key:?} names every column that changed: ask for those that they may \
+                 know of, 'price' in changed"
+            );
+            self.fault(line, reason);
+        }
+    }
+
+    fn reveals(&mut self, reveals: &[At<String>], rule: &Rule) {
+        if reveals.is_empty() {
+            return;
+        }
+        let mut read = reveal::read_by_conditions(rule);
+        read.insert(reveal::ANY.to_owned());
+        for column in reveals.iter().filter(|column| !read.contains(&column.value)) {
+            let reason = format!(
+                "`reveals` names {:?}, which no condition of the rule reads; they read {}",
+                column.value,
+                quoted(&read)
+            );
+            self.fault(column.line, reason);
+        }
     }
 
     fn subject(&mut self, line: usize, subject: &[At<String>], data: &[(Arc<str>, Expression)]) {

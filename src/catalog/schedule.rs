@@ -6,12 +6,16 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 use super::{
+    Settings,
     fault::{Fault, quoted},
-    load::{At, Place, ScheduleDeclaration, WaitingDeclaration},
+    load::{At, Every, Place, ScheduleDeclaration, WaitingDeclaration},
     query::{Prepared, Query, Runnable},
     rooms::Rooms,
 };
-use crate::change::{OWN_SCHEMA, TableName};
+use crate::{
+    change::{OWN_SCHEMA, TableName},
+    grants::Kind,
+};
 
 /// The shortest interval: a schedule is no substitute for a watched table.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
@@ -56,7 +60,12 @@ pub struct WaitingList {
 }
 
 impl Schedule {
-    pub(super) fn compile(declaration: ScheduleDeclaration, rooms: &Rooms, faults: &mut Vec<Fault>) -> Self {
+    pub(super) fn compile(
+        declaration: ScheduleDeclaration,
+        rooms: &Rooms,
+        settings: &Settings,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         let ScheduleDeclaration { place, name, about, every, once, rooms: pattern, sql } = declaration;
         if TAKEN.contains(&name.as_str()) || !is_name(&name) {
             let reason = format!(
@@ -65,16 +74,17 @@ impl Schedule {
             );
             faults.push(place.fault(place.line, reason));
         }
-        if every.value < SHORTEST_INTERVAL {
-            let reason = format!("`every` is {:?}, expected {SHORTEST_INTERVAL:?} at least", every.value);
-            faults.push(place.fault(every.line, reason));
-        }
-        let mut query = Query::compile(&place, sql, pattern.is_some(), faults);
+        let line = every.line;
+        let every = interval(every.value, settings).unwrap_or_else(|reason| {
+            faults.push(place.fault(line, reason));
+            SHORTEST_INTERVAL
+        });
+        let mut query = Query::compile((Kind::Schedule, &name), &place, sql, pattern.is_some(), faults);
         if once && is_name(&name) {
             query = query.without_told(&name);
         }
         let rooms = pattern.and_then(|pattern| kind_of_room(&place, pattern, rooms, faults));
-        Self { name, about, every: every.value, rooms, once, query }
+        Self { name, about, every, rooms, once, query }
     }
 
     /// Whether a row that the SQL doesn't return has gone. Of rooms that nobody is in nothing is known, and what is told
@@ -99,7 +109,7 @@ impl Schedule {
 impl WaitingList {
     pub(super) fn compile(declaration: WaitingDeclaration, rooms: &Rooms, faults: &mut Vec<Fault>) -> Self {
         let WaitingDeclaration { place, name, about, room, sql } = declaration;
-        let query = Query::compile(&place, sql, true, faults);
+        let query = Query::compile((Kind::WaitingList, &name), &place, sql, true, faults);
         let rooms = kind_of_room(&place, room, rooms, faults).unwrap_or_default();
         Self { name, about, rooms, query }
     }
@@ -118,6 +128,29 @@ async fn prepare(query: &Query, pool: &PgPool) -> Result<Runnable, String> {
         Prepared::Refused(reason) => Err(reason),
         Prepared::Unknown => Err("the database did not answer".to_owned()),
     }
+}
+
+fn interval(every: Every, settings: &Settings) -> Result<Duration, String> {
+    let (interval, from) = match every {
+        Every::Fixed(interval) => (interval, String::new()),
+        Every::Setting(name) => {
+            let found = settings.get(&name).ok_or_else(|| {
+                format!(
+                    "`every` names the setting {name:?}, which is unknown; the settings are {}",
+                    quoted(settings.keys())
+                )
+            })?;
+            let text = found.as_str().and_then(|text| humantime::parse_duration(text).ok());
+            let interval = text.ok_or_else(|| {
+                format!("`every` is the setting {name:?}, which is {found}, expected a duration such as \"2s\"")
+            })?;
+            (interval, format!("the setting {name:?}, which is "))
+        }
+    };
+    if interval < SHORTEST_INTERVAL {
+        return Err(format!("`every` is {from}{interval:?}, expected {SHORTEST_INTERVAL:?} at least"));
+    }
+    Ok(interval)
 }
 
 fn is_name(name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! `rowcast check`
 
-use std::{collections::BTreeMap, io::IsTerminal as _, sync::Arc};
+use std::{collections::BTreeSet, io::IsTerminal as _, sync::Arc};
 
 use clap::Args;
 
@@ -16,9 +16,9 @@ use crate::{
 
 /// Compare the catalog with the database: which events are live, and what the others lack.
 ///
-/// For each event that is not live it lists the tables and columns that it needs, and says why it is not, with the SQL that
-/// would make it live; --long lists them for all. It warns of lookups that read whole tables, of columns that may be null where an expression fails
-/// on null, and of rooms that nobody may join. It writes nothing.
+/// For each event it lists the tables and columns that it needs and the lookups, with the tables that these read; of one that
+/// is not live it says why, and with which SQL it would be. It warns of lookups that read whole tables, of values that may
+/// be null where an expression fails on null, and of rooms that nobody may join. It writes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example, in a deployment:\n  rowcast check --require 'product:*,order:updated'")]
 pub struct Check {
@@ -27,7 +27,7 @@ pub struct Check {
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
-    /// Tell of live events too what they need
+    /// A row for each rule, with its file and line
     #[arg(long, conflicts_with = "json")]
     long: bool,
     /// Events that must not be inactive, else the exit code is 1: names, patterns such as product:*, or all
@@ -51,7 +51,7 @@ impl Check {
             say!("{}", serde_json::to_string_pretty(&report).expect("a report encodes"));
         } else {
             let styled = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            say!("{}", Page { styled, long: self.long }.of(&report));
+            say!("{}", Page::new(&report, styled, self.long).text());
         }
         let unmet: Vec<&EventReport> = report.unmet(&required, self.strict).collect();
         if unmet.is_empty() {
@@ -68,76 +68,138 @@ impl Check {
     }
 }
 
-/// How wide a line may be.
-const WIDTH: usize = 110;
+/// How wide a line may be; SQL, to be copied, may be wider.
+const WIDTH: usize = 100;
 const STATE: usize = 10;
 
 /// The report for people.
-struct Page {
+struct Page<'r> {
+    report: &'r Report,
     /// Whether it may hold colours.
     styled: bool,
-    /// Whether it says of live events what they need.
+    /// Whether it tells of each rule.
     long: bool,
+    /// How wide the column of names is.
+    name: usize,
 }
 
-impl Page {
-    /// What is not live first, with what it needs; at the end the summary.
-    fn of(&self, report: &Report) -> String {
-        let (told, live): (Vec<&EventReport>, Vec<&EventReport>) =
-            report.events.iter().partition(|event| self.long || event.state != State::Live);
-        let mut lines = Vec::new();
-        if !told.is_empty() {
-            let name = told.iter().map(|event| event.event.chars().count()).max().unwrap_or_default().max(5) + 2;
-            lines.push(self.dim(&format!("{:name$}{:STATE$}needs", "event", "state")));
-            told.iter().for_each(|event| self.event(event, name, &mut lines));
+impl<'r> Page<'r> {
+    fn new(report: &'r Report, styled: bool, long: bool) -> Self {
+        let name = report.events.iter().map(|event| event.event.chars().count()).max().unwrap_or_default().max(5) + 2;
+        Self { report, styled, long, name }
+    }
+
+    /// A row for each event with what it needs, and why it is not live; then what would help, the warnings, the summary.
+    fn text(&self) -> String {
+        let mut lines = vec![self.dim(&format!("{:name$}{:STATE$}needs", "event", "state", name = self.name))];
+        let mut module = None;
+        for event in &self.report.events {
+            let its = event.event.split(':').next();
+            if module.replace(its).is_some_and(|before| before != its) {
+                lines.push(String::new());
+            }
+            match self.long {
+                true => self.rules(event, &mut lines),
+                false => self.event(event, &mut lines),
+            }
         }
-        if !live.is_empty() {
-            lines.extend((!lines.is_empty()).then(String::new));
-            lines.push(self.dim("live"));
-            lines.extend(by_module(&live));
+        let helps = helps(self.report);
+        if !helps.is_empty() {
+            lines.extend([String::new(), self.dim("what would help")]);
         }
-        if !report.warnings.is_empty() {
+        for (sql, events) in helps {
+            lines.push(format!("  {sql}"));
+            lines.extend(wrapped(&format!("-- for {}", events.join(", ")), 2, 5).iter().map(|line| self.dim(line)));
+        }
+        if !self.report.warnings.is_empty() {
             lines.extend([String::new(), self.dim("warnings")]);
         }
-        for warning in &report.warnings {
+        for warning in &self.report.warnings {
             let place = warning.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
             lines.extend(wrapped(&format!("{}{place}: {}", warning.about, warning.text), 2, 4));
-            lines.extend(warning.sql.iter().map(|sql| format!("        {sql}")));
+            lines.extend(warning.sql.iter().map(|sql| format!("      {sql}")));
         }
-        lines.extend([String::new(), summary(report)]);
+        lines.extend([String::new(), summary(self.report)]);
         lines.join("\n")
     }
 
-    fn event(&self, event: &EventReport, name: usize, lines: &mut Vec<String>) {
-        let state = match event.state {
-            State::Live => self.coloured("32", "live"),
-            State::Partly => self.coloured("33", "partly"),
-            State::Inactive => self.coloured("31", "inactive"),
-        };
-        let needs = needs(event);
-        let indent = name + STATE;
-        for (number, need) in needs.iter().enumerate() {
-            let mut rows = wrapped(need, indent, indent + 2).into_iter();
-            let first = rows.next().unwrap_or_default();
-            match number {
-                0 => lines.push(format!("{:name$}{state}{}", event.event, first.trim_start())),
-                _ => lines.push(first),
-            }
-            lines.extend(rows);
-        }
-        for (reason, sql, rules) in told(event) {
+    fn event(&self, event: &EventReport, lines: &mut Vec<String>) {
+        self.row(&event.event, event.state, &self.needs(&event.rules), lines);
+        for (reason, rules) in reasons(event) {
             // Which rule it is matters only where the event has several.
             let whose =
                 if rules.len() == event.rules.len() { String::new() } else { format!("{}: ", rules.join(", ")) };
-            lines.extend(wrapped(&format!("{whose}{reason}"), 4, 6));
-            lines.extend(sql.map(|sql| format!("        {sql}")));
+            lines
+                .extend(wrapped(&format!("{whose}{reason}"), 4, 6).iter().map(|line| self.coloured(event.state, line)));
         }
     }
 
-    /// Padded to the width of its column, with the escapes outside of the count.
-    fn coloured(&self, colour: &str, text: &str) -> String {
-        let pad = " ".repeat(STATE.saturating_sub(text.len()));
-        if self.styled { format!("\x1b[{colour}m{text}\x1b[0m{pad}") } else { format!("{text}{pad}") }
+    /// A row for each rule, with its place.
+    fn rules(&self, event: &EventReport, lines: &mut Vec<String>) {
+        for rule in &event.rules {
+            self.row(&event.event, rule.state, &self.needs(std::slice::from_ref(rule)), lines);
+            lines.push(self.dim(&format!("    {} in {}:{}", rule.rule, rule.file, rule.line)));
+            for reason in &rule.reasons {
+                lines.extend(wrapped(reason, 4, 6).iter().map(|line| self.coloured(rule.state, line)));
+            }
+        }
+    }
+
+    fn row(&self, name: &str, state: State, needs: &[String], lines: &mut Vec<String>) {
+        let indent = self.name + STATE;
+        let mut rows = needs.iter().flat_map(|need| wrapped(need, indent, indent + 2));
+        let first = rows.next().unwrap_or_default();
+        let word = match state {
+            State::Live => "live",
+            State::Partly => "partly",
+            State::Inactive => "inactive",
+        };
+        let pad = " ".repeat(STATE - word.len());
+        lines.push(format!(
+            "{name:width$}{}{pad}{}",
+            self.coloured(state, word),
+            first.trim_start(),
+            width = self.name
+        ));
+        lines.extend(rows);
+    }
+
+    /// `products (id, stock)`, a line for each table, each schedule and each lookup.
+    fn needs(&self, rules: &[RuleReport]) -> Vec<String> {
+        let mut tables: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+        for RuleReport { table, columns, .. } in rules {
+            let columns = columns.iter().map(String::as_str);
+            match tables.iter_mut().find(|(known, _)| known == table) {
+                Some((_, known)) => known.extend(columns),
+                None => tables.push((table, columns.collect())),
+            }
+        }
+        let within = |name: &str, parts: Vec<&str>| match parts.is_empty() {
+            true => name.to_owned(),
+            false => format!("{name} ({})", parts.join(", ")),
+        };
+        let tables = tables.into_iter().map(|(table, columns)| match self.report.schedules.get(table) {
+            Some(read) => {
+                let name = table.split('.').next_back().unwrap_or(table);
+                within(&format!("schedule {name}"), read.iter().map(String::as_str).collect())
+            }
+            None => within(table, columns.into_iter().collect()),
+        });
+        let lookups: BTreeSet<&String> = rules.iter().flat_map(|rule| &rule.lookups).collect();
+        let lookups = lookups.into_iter().map(|lookup| {
+            let read = self.report.lookups.get(lookup).into_iter().flatten().map(String::as_str).collect();
+            within(&format!("lookup {lookup}"), read)
+        });
+        tables.chain(lookups).collect()
+    }
+
+    fn coloured(&self, state: State, text: &str) -> String {
+        let colour = match state {
+            State::Live => "32",
+            State::Partly => "33",
+            State::Inactive => "31",
+        };
+        if self.styled { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
     fn dim(&self, text: &str) -> String {
@@ -145,67 +207,33 @@ impl Page {
     }
 }
 
-/// `  product  created, deleted`, a module a line, or several where it has many events.
-fn by_module(events: &[&EventReport]) -> Vec<String> {
-    let mut modules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for event in events {
-        let (module, rest) = event.event.split_once(':').unwrap_or((&event.event, ""));
-        modules.entry(module).or_default().push(rest);
-    }
-    let width = modules.keys().map(|module| module.chars().count()).max().unwrap_or_default();
-    let lines = modules.iter().flat_map(|(module, names)| {
-        let mut lines = wrapped(&names.join(", "), width + 4, width + 4);
-        let names = lines[0].trim_start().to_owned();
-        lines[0] = format!("  {module:width$}  {names}");
-        lines
-    });
-    lines.collect()
-}
-
-/// The reasons why an event is not live, each once: with the SQL that would help, and the rules that it holds for.
-fn told(event: &EventReport) -> Vec<(&str, Option<&str>, Vec<&str>)> {
-    let mut told: Vec<(&str, Option<&str>, Vec<&str>)> = Vec::new();
+/// The reasons why an event is not live, each once, with the rules that it holds for.
+fn reasons(event: &EventReport) -> Vec<(&str, Vec<&str>)> {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
     for rule in &event.rules {
         for reason in &rule.reasons {
-            match told.iter_mut().find(|(known, ..)| known == reason) {
-                Some((.., rules)) => rules.push(&rule.rule),
-                None => told.push((reason, rule.sql.as_deref(), vec![&rule.rule])),
+            match reasons.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, rules)) => rules.push(&rule.rule),
+                None => reasons.push((reason, vec![&rule.rule])),
             }
         }
     }
-    told
+    reasons
 }
 
-/// `products: id, stock`, a line for each table, and one for the lookups.
-fn needs(event: &EventReport) -> Vec<String> {
-    let mut tables: Vec<(&str, Vec<&str>)> = Vec::new();
-    let mut lookups: Vec<&str> = Vec::new();
-    for RuleReport { table, columns, lookups: called, .. } in &event.rules {
-        let columns = columns.iter().map(String::as_str);
-        match tables.iter_mut().find(|(known, _)| known == table) {
-            Some((_, known)) => known.extend(columns),
-            None => tables.push((table, columns.collect())),
+/// The SQL that would make events live, each statement once, with the events.
+fn helps(report: &Report) -> Vec<(&str, Vec<&str>)> {
+    let mut helps: Vec<(&str, Vec<&str>)> = Vec::new();
+    for event in &report.events {
+        for sql in event.rules.iter().filter_map(|rule| rule.sql.as_deref()) {
+            match helps.iter_mut().find(|(known, _)| *known == sql) {
+                Some((_, events)) if events.contains(&event.event.as_str()) => {}
+                Some((_, events)) => events.push(&event.event),
+                None => helps.push((sql, vec![&event.event])),
+            }
         }
-        lookups.extend(called.iter().map(String::as_str));
     }
-    let listed = |mut names: Vec<&str>| {
-        names.sort_unstable();
-        names.dedup();
-        names.join(", ")
-    };
-    let mut needs: Vec<String> = tables
-        .into_iter()
-        .map(|(table, columns)| match columns.is_empty() {
-            true => table.to_owned(),
-            false => format!("{table}: {}", listed(columns)),
-        })
-        .collect();
-    if !lookups.is_empty() {
-        let lookups = listed(lookups);
-        let noun = if lookups.contains(',') { "lookups" } else { "lookup" };
-        needs.push(format!("{noun} {lookups}"));
-    }
-    needs
+    helps
 }
 
 /// `44 events: 41 live, 3 inactive`
@@ -259,7 +287,7 @@ mod tests {
     fn long_lines_are_wrapped_between_words() {
         let text = ["word"; 40].join(" ");
         let lines = wrapped(&text, 2, 4);
-        assert!(lines.len() == 2 && lines.iter().all(|line| line.len() <= super::WIDTH));
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.len() <= super::WIDTH));
         assert!(lines[0].starts_with("  word") && lines[1].starts_with("    word"));
         assert_eq!(lines.join(" ").split_whitespace().count(), 40);
     }

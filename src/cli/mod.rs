@@ -13,10 +13,13 @@ mod asyncapi;
 mod catalog;
 mod check;
 mod confirm;
+mod database;
 mod dead_letter;
+mod gateway_role;
 mod migrate;
 mod names;
 mod serve;
+mod trace;
 mod types;
 mod uninstall;
 mod watch;
@@ -24,7 +27,8 @@ mod which;
 
 use clap::{Parser, Subcommand};
 
-use crate::{config::DatabaseUrl, error::Error};
+use self::database::NO_DATABASE;
+use crate::error::Error;
 
 /// Committed Postgres row changes, pushed as typed events over Socket.IO.
 ///
@@ -32,9 +36,8 @@ use crate::{config::DatabaseUrl, error::Error};
 #[derive(Debug, Parser)]
 #[command(version, after_help = crate::error::EXIT_CODES, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
-    /// The database, as postgres://user:password@host:5432/database. A Prisma URL does
-    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL")]
-    database_url: Option<String>,
+    #[command(flatten)]
+    database: database::Named,
 
     #[command(subcommand)]
     command: Command,
@@ -55,29 +58,21 @@ enum Command {
     Catalog(catalog::CatalogCommand),
     #[command(name = "dead-letter")]
     DeadLetter(dead_letter::DeadLetter),
+    Trace(trace::Trace),
 }
-
-/// What is said where a database is needed and none is named.
-const NO_DATABASE: &str =
-    "DATABASE_URL is not set, nor --database-url given; expected postgres://user:password@host:5432/database";
 
 /// Runs the command to its end.
 pub fn run(cli: Cli) -> Result<(), Error> {
-    let url = || {
-        let url = cli.database_url.as_deref().ok_or_else(|| Error::Configuration(NO_DATABASE.into()))?;
-        DatabaseUrl::parse(url)
-    };
+    let url = || cli.database.require();
     match cli.command {
         // Much of it works without a database.
-        Command::Catalog(catalog) => {
-            let url = cli.database_url.as_deref().filter(|url| !url.is_empty());
-            block_on(catalog.run(url.map(DatabaseUrl::parse).transpose()?))
-        }
+        Command::Catalog(catalog) => block_on(catalog.run(cli.database.url()?)),
         Command::Migrate(migrate) => block_on(migrate.run(url()?)),
         Command::Uninstall(uninstall) => block_on(uninstall.run(url()?)),
         Command::Watch(watch) => block_on(watch.run(url()?)),
         Command::Announce(announce) => block_on(announce.run(url()?)),
         Command::Unwatch(unwatch) => block_on(unwatch.run(url()?)),
+        Command::Trace(trace) => block_on(trace.run(cli.database.url()?)),
         Command::DeadLetter(dead_letter) => block_on(dead_letter.run(url()?)),
         Command::Check(check) => block_on(check.run(url()?)),
         Command::Types(types) => block_on(types.run(url()?)),

@@ -8,10 +8,11 @@ use tracing_subscriber::EnvFilter;
 
 use super::which::Which;
 use crate::{
+    auth::{Mode, Modes},
     catalog::Catalog,
-    config::{Config, DatabaseUrl},
+    config::{AdminListen, Config, DatabaseUrl},
     error::Error,
-    serve::{self, Auth},
+    serve,
 };
 
 /// Capture changes, and push them to Socket.IO clients.
@@ -23,11 +24,15 @@ pub struct Serve {
     /// Where clients connect; port 0 takes any free one [default: 127.0.0.1:4000]
     #[arg(long, env = "ROWCAST_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Where metrics and the reason of not being ready are to be had; port 0 takes any free one, off is none [default:
+    /// 127.0.0.1:4001]
+    #[arg(long, env = "ROWCAST_ADMIN_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
+    admin_listen: Option<AdminListen>,
     #[command(flatten)]
     which: Which,
-    /// How clients sign in
-    #[arg(long, value_name = "MODE")]
-    auth: Option<Auth>,
+    /// How clients sign in; goes before `modes` of [auth] in the configuration, and may be given more than once
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
+    auth: Vec<Mode>,
 }
 
 /// A service that is ready to run: everything that can be wrong without a database has been looked at.
@@ -35,22 +40,25 @@ pub struct Service {
     config: Config,
     catalog: Catalog,
     url: DatabaseUrl,
-    auth: Auth,
+    modes: Modes,
 }
 
 impl Serve {
     pub fn prepare(self, url: DatabaseUrl) -> Result<Service, Error> {
         init_tracing()?;
-        let auth = self.auth.ok_or_else(|| {
-            Error::Configuration(
-                "nothing says how clients sign in, and rowcast lets nobody in unasked. For development, on a loopback address: rowcast serve --auth insecure".into(),
-            )
-        })?;
         let (mut config, catalog) = self.which.load()?;
         if let Some(listen) = self.listen {
             config.listen = listen;
         }
-        Ok(Service { config, catalog, url, auth })
+        if let Some(listen) = self.admin_listen {
+            config.admin.listen = listen;
+        }
+        if !self.auth.is_empty() {
+            config.auth.modes = self.auth;
+        }
+        let modes = Modes::load(&config.auth)?;
+        config.gateway.allowed_origins.check_cookies(modes.by_cookie()).map_err(Error::Configuration)?;
+        Ok(Service { config, catalog, url, modes })
     }
 }
 
@@ -59,7 +67,8 @@ impl Service {
         let signals =
             |kind| signal(kind).map_err(|error| Error::Configuration(format!("signals can't be handled: {error}")));
         let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-        let listener = serve::bind(self.config.listen, self.auth).await?;
+        let listener = serve::bind(self.config.listen, &self.modes).await?;
+        let admin = serve::bind_admin(self.config.admin.listen).await?;
         let shutdown = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -67,13 +76,15 @@ impl Service {
             }
         };
         // Boxed, since it is large.
-        Box::pin(serve::run(self.config, self.url, self.catalog, listener, shutdown)).await
+        Box::pin(serve::run(self.config, self.modes, self.url, self.catalog, listener, admin, shutdown)).await
     }
 }
 
-/// Logs to standard error. The Socket.IO crates log auth payloads at debug level, so that is never let through.
+/// Logs to standard error. The Socket.IO crates log auth payloads at debug level, and sqlx a line of PGPASSFILE that it can't
+/// read, so these are never let through.
 fn init_tracing() -> Result<(), Error> {
-    const QUIET: [&str; 3] = ["socketioxide=info", "engineioxide=info", "socketioxide_core=info"];
+    const QUIET: [&str; 4] =
+        ["socketioxide=info", "engineioxide=info", "socketioxide_core=info", "sqlx_postgres::options::pgpass=off"];
     let given = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,sqlx=warn".into());
     let mut filter = EnvFilter::try_new(&given).map_err(|error| {
         Error::Configuration(format!(

@@ -127,7 +127,12 @@ async fn ask(admin: &str, question: &Question) -> Result<Answer, Error> {
 }
 
 /// What the rules of the change's table make of it now.
-async fn rules(config: &Config, catalog: Arc<crate::catalog::Catalog>, url: &DatabaseUrl, id: i64) -> Result<String, Error> {
+async fn rules(
+    config: &Config,
+    catalog: Arc<crate::catalog::Catalog>,
+    url: &DatabaseUrl,
+    id: i64,
+) -> Result<String, Error> {
     let pool = pool::open(&config.lookups, url, "trace").await?;
     migrate::require_current(&pool).await?;
     let unread = |error: crate::capture::CaptureError| Error::Database(error.to_string());
@@ -146,7 +151,8 @@ async fn rules(config: &Config, catalog: Arc<crate::catalog::Catalog>, url: &Dat
     }
     for rule in &explanation.rules {
         let outcome = Explanation::outcome(rule);
-        let name = if rule.inbox { format!("notification {} ({})", rule.event, rule.rule) } else { rule.rule.to_string() };
+        let name =
+            if rule.inbox { format!("notification {} ({})", rule.event, rule.rule) } else { rule.rule.to_string() };
         _ = match &rule.verdict {
             Verdict::Silent(reason) => writeln!(text, "  {outcome:8}{name}: {reason}"),
             Verdict::Failed(error) => writeln!(text, "  {outcome:8}{name}: {error}"),
@@ -223,16 +229,19 @@ impl Story<'_> {
             self.line(4, &format!("missed   {name}: its buffer was full, so it was cut; it resumes when it is back"));
         }
         if let Some(user) = self.user {
-            let verdict = self.verdict(event, user);
+            let verdict = self.verdict(event);
             self.line(4, &format!("user {user}: {verdict}"));
         }
     }
 
-    /// Why a user heard it, or not.
-    fn verdict(&self, event: &SentEvent, user: &str) -> String {
+    /// Why the user heard it, or not.
+    fn verdict(&self, event: &SentEvent) -> String {
         let present: Vec<_> = self.answer.present.iter().filter(|present| present.event == event.id).collect();
-        let reached: Vec<String> =
-            present.iter().filter(|it| event.reached.contains(&it.socket)).map(|it| format!("#{}", it.socket)).collect();
+        let reached: Vec<String> = present
+            .iter()
+            .filter(|it| event.reached.contains(&it.socket))
+            .map(|it| format!("#{}", it.socket))
+            .collect();
         if !reached.is_empty() {
             return format!("reached on {}; what the browser made of it is not known here", reached.join(", "));
         }
@@ -258,7 +267,8 @@ impl Story<'_> {
 
     fn happenings(&mut self) {
         let user = self.user.unwrap_or_default();
-        let back = self.answer.happenings_since.map_or_else(String::new, |since| format!(" (known since {})", time(since)));
+        let back =
+            self.answer.happenings_since.map_or_else(String::new, |since| format!(" (known since {})", time(since)));
         if self.answer.happenings.is_empty() {
             return self.line(0, &format!("The service knows of no connection of user {user} in this time{back}."));
         }

@@ -10,9 +10,11 @@ use crate::{config::DatabaseUrl, contract::typescript, error::Error};
 /// Print the events and messages as TypeScript types.
 ///
 /// The types come from the catalog and from the database's own columns: enums as unions, columns that may be null with
-/// `| null`. Frontends use them as io<ServerToClientEvents, ClientToServerEvents>(url).
+/// `| null`.
 #[derive(Debug, Args)]
-#[command(after_long_help = "Example:\n  rowcast types > rowcast-events.ts")]
+#[command(
+    after_long_help = "Example:\n  rowcast types > rowcast-events.ts\n\nIn a frontend:\n  const socket: Socket<ServerToClientEvents, ClientToServerEvents> = io(url)"
+)]
 pub struct Types {
     #[command(flatten)]
     which: Which,

@@ -6,6 +6,7 @@ use super::{confirm::confirm, progress};
 use crate::{
     config::DatabaseUrl,
     error::Error,
+    grants::{self, GatewayRole},
     migrate::{MIGRATIONS, Migrator},
 };
 
@@ -37,8 +38,12 @@ impl Uninstall {
             migrator.unwatch(table).await?;
             say!("unwatched  {table}");
         }
+        let roles = GatewayRole::all(migrator.connection()).await?;
         migrator.down(&MIGRATIONS[0]).await?;
         say!("dropped    schema rowcast");
+        for role in roles {
+            say!("left       the role {role}, which ran the service: drop role {};", grants::quoted(&role));
+        }
         Ok(())
     }
 }

@@ -16,11 +16,16 @@ pub struct Watch {
     /// Columns to leave out of the change log: secrets, large values. A name that the table lacks is ignored
     #[arg(long, value_name = "COL", num_args = 1.., value_delimiter = ',')]
     exclude: Vec<String>,
+    /// The only columns that get into the change log; one that is added to the table later doesn't. A name that the table
+    /// lacks is ignored
+    #[arg(long, value_name = "COL", num_args = 1.., value_delimiter = ',', conflicts_with = "exclude")]
+    only: Vec<String>,
 }
 
 impl Watch {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
-        let done = Migrator::connect(&url, progress).await?.watch(&self.table, &self.exclude).await?;
+        let only = (!self.only.is_empty()).then_some(self.only.as_slice());
+        let done = Migrator::connect(&url, progress).await?.watch(&self.table, &self.exclude, only).await?;
         say!("{done}  {}", self.table);
         Ok(())
     }

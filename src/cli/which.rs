@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Which configuration, and with it which catalog.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Which {
     /// The configuration; rowcast.example.toml shows every key
     #[arg(long, value_name = "FILE")]
@@ -24,6 +24,11 @@ pub struct Which {
 }
 
 impl Which {
+    /// Whether any of them is there.
+    pub fn is_given(&self) -> bool {
+        self.config.is_some() || self.catalog.is_some()
+    }
+
     pub fn load(self) -> Result<(Config, Catalog), Error> {
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(dir) = self.catalog {

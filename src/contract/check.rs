@@ -7,11 +7,15 @@ use serde::Serialize;
 use super::{
     Database, audience_scope,
     database::{Prepared, TableState},
-    nulls, plans, scope_of,
+    nulls, plans, public, scope_of,
 };
 use crate::{
-    catalog::{Catalog, Settings, describe::RuleView},
-    change::TableName,
+    catalog::{
+        Catalog, Settings,
+        describe::{QueryView, RuleView},
+    },
+    change::{OWN_SCHEMA, TableName},
+    error::sqlstate,
 };
 
 /// What the names of notifications begin with.
@@ -22,6 +26,10 @@ const INBOX: &str = "inbox:";
 pub struct Report {
     /// In alphabetical order.
     pub events: Vec<EventReport>,
+    /// The tables that each lookup reads; without those that can't be run.
+    pub lookups: BTreeMap<String, Vec<String>>,
+    /// The tables that each schedule reads, by the table that rules name.
+    pub schedules: BTreeMap<String, Vec<String>>,
     pub warnings: Vec<Warning>,
 }
 
@@ -102,11 +110,13 @@ impl Report {
             about: "announcements".to_owned(),
             place: None,
             text: format!("`rowcast announce` reaches nobody but single users: {reason}"),
-            sql: grant(reason, &database.role),
+            sql: None,
         }));
+        warnings.extend(public::warnings(catalog, database));
         warnings.extend(unfit_expressions(catalog, database));
-        warnings.extend(scans(catalog, database).await);
-        Self { events: events.collect(), warnings }
+        let read = Reads::new(catalog, database).await;
+        warnings.extend(read.warnings);
+        Self { events: events.collect(), lookups: read.lookups, schedules: read.schedules, warnings }
     }
 
     /// Of the events, or of the kinds of notifications.
@@ -200,26 +210,40 @@ pub(super) fn reasons(view: &RuleView<'_>, database: &Database) -> (Vec<String>,
     if let Some((reason, sql)) = remedy(view, database) {
         return (vec![reason], sql);
     }
-    let sql = idle.iter().find_map(|idle| grant(&idle.reason, &database.role));
-    (idle.iter().map(|idle| idle.reason.clone()).collect(), sql)
+    (idle.iter().map(|idle| idle.reason.clone()).collect(), None)
 }
 
 /// What is wrong with the rule's table and what would help; `None` if it isn't the table.
 fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<String>)> {
     let name = &view.rule.table;
     let table = database.table(name)?;
+    let array = |columns: &[&str]| {
+        let columns: Vec<String> = columns.iter().map(|column| literal(column)).collect();
+        format!("array[{}]", columns.join(", "))
+    };
     let watch = |excluded: &[&str]| {
-        let columns: Vec<String> = excluded.iter().map(|column| literal(column)).collect();
-        let columns = if columns.is_empty() { String::new() } else { format!(", array[{}]", columns.join(", ")) };
+        let columns = if excluded.is_empty() { String::new() } else { format!(", {}", array(excluded)) };
         format!("select rowcast.watch({}{columns});", literal(&sql_name(name)))
     };
+    // A list of the only columns stays one, with those on it that the rules need.
+    let watch_only = |listed: &[String], more: &[&str]| {
+        let mut columns: Vec<&str> = listed.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        format!("select rowcast.watch({}, only_columns => {});", literal(&sql_name(name)), array(&columns))
+    };
     match table.state {
+        TableState::Unwatchable(kind) => Some((
+            format!("{name} is {kind}, and only tables can be watched: let the rule name a table that it reads"),
+            None,
+        )),
         TableState::Missing => Some((format!("the database has no table {name}"), None)),
         TableState::Unwatched => Some((format!("the table {name} is there, but not watched"), Some(watch(&[])))),
         TableState::Disabled => {
             let reason = format!("the triggers of {name} are missing or disabled");
             let excluded: Vec<&str> = table.excluded.iter().map(String::as_str).collect();
-            Some((reason, Some(watch(&excluded))))
+            let sql = table.only.as_ref().map_or_else(|| watch(&excluded), |listed| watch_only(listed, &[]));
+            Some((reason, Some(sql)))
         }
         TableState::Watched | TableState::Own => {
             let known = table.columns.as_ref()?;
@@ -236,7 +260,8 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
             let kept: Vec<&str> =
                 table.excluded.iter().map(String::as_str).filter(|column| !left_out.contains(column)).collect();
             let reason = format!("{name} leaves {} out of capture", columns(&left_out));
-            Some((reason, Some(watch(&kept))))
+            let sql = table.only.as_ref().map_or_else(|| watch(&kept), |listed| watch_only(listed, &left_out));
+            Some((reason, Some(sql)))
         }
     }
 }
@@ -244,14 +269,6 @@ fn remedy(view: &RuleView<'_>, database: &Database) -> Option<(String, Option<St
 /// `column stock`, `columns price, stock`
 fn columns(names: &[&str]) -> String {
     format!("column{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
-}
-
-/// What lets the role read the table that it was refused.
-fn grant(reason: &str, role: &str) -> Option<String> {
-    let (_, rest) = reason.split_once("permission denied for ")?;
-    let (kind, rest) = rest.split_once(' ')?;
-    let table = rest.split(" (SQLSTATE").next()?.trim();
-    ["table", "view"].contains(&kind).then(|| format!("grant select on {table} to {role};"))
 }
 
 fn closed_rooms(catalog: &Catalog) -> Vec<Warning> {
@@ -297,11 +314,12 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
     let scope = scope_of(view, database, settings);
     let mut unconditional = scope.clone();
     unconditional.present.clear();
-    view.when.iter().for_each(|when| nulls::find(*when, &unconditional, &mut found));
+    unconditional.ops.clone_from(&view.rule.on);
+    view.when.iter().for_each(|when| nulls::find_in_condition(*when, &unconditional, &mut found));
     view.others.iter().chain(&view.per).for_each(|term| nulls::find(*term, &scope, &mut found));
     for audience in &view.audiences {
         let scope = audience_scope(audience, &scope);
-        audience.when.iter().for_each(|when| nulls::find(*when, &scope, &mut found));
+        audience.when.iter().for_each(|when| nulls::find_in_condition(*when, &scope, &mut found));
         let scope = scope.given(audience.when);
         let data = audience.data.iter().map(|(_, term)| term);
         data.chain(audience.names.iter().flatten()).for_each(|term| nulls::find(*term, &scope, &mut found));
@@ -309,25 +327,82 @@ fn unfit(view: &RuleView<'_>, database: &Database, settings: &Settings) -> BTree
     found
 }
 
-async fn scans(catalog: &Catalog, database: &Database) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let lookups = catalog.described_lookups().map(|query| ("lookup", query)).zip(&database.lookups);
-    let schedules = catalog.described_schedules().map(|query| ("schedule", query)).zip(&database.schedules);
-    for ((kind, query), prepared) in lookups.chain(schedules) {
-        let Prepared::Runnable { sql, .. } = prepared else { continue };
+/// What the catalog's SQL reads.
+#[derive(Default)]
+struct Reads {
+    lookups: BTreeMap<String, Vec<String>>,
+    schedules: BTreeMap<String, Vec<String>>,
+    warnings: Vec<Warning>,
+    /// What can be run only through a function, whose plan nobody sees but the owner.
+    hidden: usize,
+}
+
+impl Reads {
+    async fn new(catalog: &Catalog, database: &Database) -> Self {
+        let mut reads = Self::default();
+        for (query, prepared) in catalog.described_lookups().zip(&database.lookups) {
+            if let Some(tables) = reads.read("lookup", &query, prepared, database).await {
+                reads.lookups.insert(query.name.to_owned(), tables);
+            }
+        }
+        for (query, prepared) in catalog.described_schedules().zip(&database.schedules) {
+            if let Some(tables) = reads.read("schedule", &query, prepared, database).await {
+                reads.schedules.insert(TableName::new(OWN_SCHEMA, query.name).to_string(), tables);
+            }
+        }
+        reads.tell_of_hidden(database);
+        reads
+    }
+
+    fn tell_of_hidden(&mut self, database: &Database) {
+        if self.hidden == 0 {
+            return;
+        }
+        let text = format!(
+            "{} may not read the tables, so nothing is told of missing indexes (in {} queries); run this as the owner to hear of them",
+            database.role, self.hidden
+        );
+        self.warnings.push(Warning { about: "plans".to_owned(), place: None, text, sql: None });
+    }
+
+    async fn read(
+        &mut self,
+        kind: &str,
+        query: &QueryView<'_>,
+        prepared: &Prepared,
+        database: &Database,
+    ) -> Option<Vec<String>> {
+        let Prepared::Runnable { sql, .. } = prepared else { return None };
         let about = format!("{kind} {:?}", query.name);
         let warning = |text, sql| Warning { about: about.clone(), place: None, text, sql };
-        match plans::scans(&database.client, sql, query.takes_keys).await {
-            Ok(scans) => warnings.extend(scans.into_iter().map(|plans::Scan { table, index }| match index {
-                Some(index) => warning(format!("reads all of {table} each time: an index is missing"), Some(index)),
-                None => {
-                    warning(format!("reads all of {table} each time, and no index on a column would spare it"), None)
+        match plans::reading(&database.client, sql, query.takes_keys).await {
+            Ok(plans::Reading { tables, scans }) => {
+                self.warnings.extend(scans.into_iter().map(|plans::Scan { table, help }| {
+                let reads = format!("reads all of {table} each time");
+                match help {
+                    plans::Help::Index(sql) => warning(format!("{reads}: an index is missing"), Some(sql)),
+                    plans::Help::Uncast { column, sql_type } => {
+                        let text = format!(
+                            "{reads}: it compares {column}::text, and Postgres takes no index on that, for {sql_type} reads as \
+                             settings say. Compare the column itself: {column} = any ($1::text[]::{sql_type}[])"
+                        );
+                        warning(text, None)
+                    }
+                    plans::Help::None => warning(format!("{reads}, and no index on a column would spare it"), None),
                 }
-            })),
-            Err(reason) => warnings.push(warning(format!("its plan can't be told: {reason}"), None)),
+                }));
+                Some(tables.into_iter().collect())
+            }
+            Err(reason) if reason.contains(sqlstate::INSUFFICIENT_PRIVILEGE) => {
+                self.hidden += 1;
+                None
+            }
+            Err(reason) => {
+                self.warnings.push(warning(format!("its plan can't be told: {reason}"), None));
+                None
+            }
         }
     }
-    warnings
 }
 
 /// `public.products`, as SQL names it.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio_postgres::{
@@ -42,6 +43,8 @@ pub struct Found {
     pub state: TableState,
     /// Its columns that are left out of capture.
     pub excluded: Vec<String>,
+    /// Where only some columns are captured: the list, as it was given.
+    pub only: Option<Vec<String>>,
     /// Its captured columns; `None` where they can't be told.
     pub columns: Option<Columns>,
 }
@@ -53,6 +56,8 @@ pub enum TableState {
     Disabled,
     Unwatched,
     Missing,
+    /// It is a view, or something else that no trigger of rows can watch: what it is.
+    Unwatchable(&'static str),
     /// It stands for a schedule, or for what the gateway knows.
     Own,
 }
@@ -88,6 +93,9 @@ impl Database {
         migrate::require_current(&pool).await?;
         let failed = |error: crate::capture::CaptureError| Error::Database(error.to_string());
         let client = Connection::open(&url.for_capture()?, "contract").await.map_err(failed)?;
+        let second = Connection::open(&url.for_capture()?, "contract").await.map_err(failed)?;
+        refuse_forgetful_pooler(&client, &second).await?;
+        drop(second);
         let watched = read_tables(&client).await.map_err(failed)?;
         let inactive = Engine::new(catalog.clone(), pool.clone()).bind(&watched).await;
 
@@ -96,12 +104,17 @@ impl Database {
             let state = if table.captured { TableState::Watched } else { TableState::Disabled };
             tables.insert(
                 name.clone(),
-                Found { state, columns: Some(shapes(&table.columns)), excluded: excluded(&client, name).await? },
+                Found {
+                    state,
+                    columns: Some(shapes(&table.columns)),
+                    excluded: excluded(&client, name).await?,
+                    only: only(&client, name).await?,
+                },
             );
         }
         for (name, columns) in catalog.own_tables(&pool).await.iter() {
             let columns = columns.map(|columns| shapes(columns.iter()));
-            tables.insert(name.clone(), Found { state: TableState::Own, columns, excluded: Vec::new() });
+            tables.insert(name.clone(), Found { state: TableState::Own, columns, excluded: Vec::new(), only: None });
         }
         let unannounced = match catalog.announces() {
             true => catalog.recipients_of_announcements(&pool).await.err(),
@@ -131,6 +144,40 @@ impl Database {
     }
 }
 
+/// How long a statement may take that asks nothing of the database.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Refuses a pooler that gives each transaction another of its connections and forgets what was prepared on which: what one
+/// session prepared another runs, so the answers would be to other questions.
+///
+/// A statement is prepared, and must be what is run: at once, for poolers whose connections take turns, and while `other`
+/// keeps the connection that was used last, for those that hand out that one next.
+async fn refuse_forgetful_pooler(client: &Client, other: &Client) -> Result<(), Error> {
+    let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let asked = format!("rowcast {} {unique}", std::process::id());
+    let probe = async {
+        let statement = client.prepare(&format!("select '{asked}'")).await?;
+        let is_answered = async || {
+            let row = client.query_one(&statement, &[]).await?;
+            Ok::<bool, tokio_postgres::Error>(row.try_get::<_, &str>(0).is_ok_and(|answer| answer == asked))
+        };
+        let at_once = is_answered().await? && is_answered().await?;
+        other.batch_execute("begin").await?;
+        let kept = tokio::time::timeout(PROBE_TIMEOUT, is_answered()).await;
+        other.batch_execute("rollback").await?;
+        Ok::<bool, tokio_postgres::Error>(at_once && kept.unwrap_or(Ok(false))?)
+    };
+    match probe.await {
+        Ok(true) => Ok(()),
+        Err(error) if error.is_closed() => Err(Error::Database(describe(&error))),
+        Ok(false) | Err(_) => Err(Error::Unreachable(
+            "a transaction pooler stands between that loses prepared statements, so nothing could be told for sure. Give \
+             rowcast a direct connection, or let the pooler keep them (PgBouncer from 1.21 on: max_prepared_statements)"
+                .into(),
+        )),
+    }
+}
+
 fn shapes<'a>(columns: impl IntoIterator<Item = (&'a Box<str>, &'a Column)>) -> Columns {
     columns.into_iter().map(|(name, column)| (name.to_string(), shape::of_column(column))).collect()
 }
@@ -140,28 +187,45 @@ async fn excluded(client: &Client, name: &TableName) -> Result<Vec<String>, Erro
     const EXCLUDED: &str = "
         select a.attname::text from rowcast.watched w
         join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
-             and a.attname::text = any (w.excluded)
+             and (a.attname::text = any (w.excluded) or not a.attname::text = any (w.only_columns))
         where w.schema = $1 and w.\"table\" = $2 order by 1";
     let found = client.query(EXCLUDED, &[&&*name.schema, &&*name.name]).await;
     let found = found.map_err(|error| Error::Database(describe(&error)))?;
     Ok(found.iter().map(|row| row.get(0)).collect())
 }
 
+/// The list of the only columns of a watched table that are captured, if it has one.
+async fn only(client: &Client, name: &TableName) -> Result<Option<Vec<String>>, Error> {
+    const ONLY: &str = "select w.only_columns from rowcast.watched w where w.schema = $1 and w.\"table\" = $2";
+    let found = client.query_one(ONLY, &[&&*name.schema, &&*name.name]).await;
+    found.map(|row| row.get(0)).map_err(|error| Error::Database(describe(&error)))
+}
+
 /// A table that no trigger watches, if it is there.
 async fn unwatched(client: &Client, name: &TableName) -> Result<Found, Error> {
     const KNOWN: &str = "
-        select c.oid::regclass::text from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')";
+        select c.oid::regclass::text, c.relkind::text from pg_catalog.pg_class c
+        join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')";
     let failed = |error: tokio_postgres::Error| Error::Database(describe(&error));
     if &*name.schema == OWN_SCHEMA {
-        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new() });
+        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new(), only: None });
     }
     let Some(row) = client.query_opt(KNOWN, &[&&*name.schema, &&*name.name]).await.map_err(failed)? else {
-        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new() });
+        return Ok(Found { state: TableState::Missing, columns: None, excluded: Vec::new(), only: None });
     };
+    let kind = match row.get(1) {
+        "v" => Some("a view"),
+        "m" => Some("a materialized view"),
+        "f" => Some("a foreign table"),
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        return Ok(Found { state: TableState::Unwatchable(kind), columns: None, excluded: Vec::new(), only: None });
+    }
     let quoted: String = row.get(0);
     let columns = columns_of(client, &format!("select * from {quoted}")).await.ok();
-    Ok(Found { state: TableState::Unwatched, columns, excluded: Vec::new() })
+    Ok(Found { state: TableState::Unwatched, columns, excluded: Vec::new(), only: None })
 }
 
 async fn prepare_all<'c>(client: &Client, queries: impl Iterator<Item = QueryView<'c>>) -> Vec<Prepared> {
@@ -227,6 +291,7 @@ fn column_of(of: &Type, nullable: bool) -> Column {
         Type::NUMERIC => Kind::Decimal,
         Type::NUMERIC_ARRAY => Kind::DecimalArray,
         Type::TIMESTAMP | Type::TIMESTAMPTZ => Kind::Timestamp,
+        Type::TIMESTAMP_ARRAY | Type::TIMESTAMPTZ_ARRAY => Kind::TimestampArray,
         _ => Kind::Plain,
     };
     let (named, labels) = match base.kind() {

@@ -23,6 +23,23 @@ pub type Columns = BTreeMap<String, Shape>;
 /// A column that an expression reads.
 pub type Read = (Source, String);
 
+/// What a condition can show not to be null.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    Column(Source, String),
+    /// The value of an expression, by its text: `first(row.a, row.b)`.
+    Value(String),
+}
+
+/// What counts as showing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evidence {
+    /// Only what takes null for an answer, such as `row.x != null`.
+    Tests,
+    /// Also that something came to a result which fails on null, such as `row.x < 10`.
+    Outcomes,
+}
+
 /// What the expressions of a rule are about.
 #[derive(Debug, Clone)]
 pub struct Scope<'a> {
@@ -37,8 +54,8 @@ pub struct Scope<'a> {
     /// The object of a rule's `per`.
     pub item: Shape,
     pub settings: &'a Settings,
-    /// Columns that are not null here, as a condition has shown.
-    pub present: BTreeSet<Read>,
+    /// What is not null here, as a condition has shown.
+    pub present: BTreeSet<Shown>,
 }
 
 impl Scope<'_> {
@@ -52,18 +69,27 @@ impl Scope<'_> {
 
     /// This scope where a condition comes to `holds`.
     pub fn holding(&self, condition: &IdedExpr, holds: bool) -> Self {
+        self.seeing(condition, holds, Evidence::Outcomes)
+    }
+
+    /// This scope where a condition comes to `holds`, or fails on null: what its tests for null show.
+    pub fn tested(&self, condition: &IdedExpr, holds: bool) -> Self {
+        self.seeing(condition, holds, Evidence::Tests)
+    }
+
+    fn seeing(&self, condition: &IdedExpr, holds: bool, evidence: Evidence) -> Self {
         let mut scope = Self { ops: self.ops_where(condition, holds), ..self.clone() };
-        scope.present.extend(self.shown(condition, holds));
+        scope.present.extend(self.shown(condition, holds, evidence));
         // With fewer operations `row` may be `new`.
-        scope.present = scope.present.iter().map(|read| scope.canonical(read.clone())).collect();
+        scope.present = scope.present.iter().map(|shown| scope.canonical(shown.clone())).collect();
         scope
     }
 
     /// This scope where one of these rooms has a name: what each of them is named by is there.
     pub fn named(&self, rooms: &[Vec<Term<'_>>]) -> Self {
-        let reads = |room: &Vec<Term<'_>>| -> BTreeSet<Read> {
+        let reads = |room: &Vec<Term<'_>>| -> BTreeSet<Shown> {
             let columns = room.iter().filter_map(|term| match term.form {
-                TermForm::Column(source, column) => Some(self.canonical((source, column.to_owned()))),
+                TermForm::Column(source, column) => Some(self.canonical(Shown::Column(source, column.to_owned()))),
                 _ => None,
             });
             columns.collect()
@@ -110,13 +136,24 @@ impl Scope<'_> {
     }
 
     /// The same column by one name: `row` is `new`, or `old` of a row that is deleted.
-    fn canonical(&self, (source, column): Read) -> Read {
-        let source = match source {
-            Source::Row if !self.ops.contains(&Op::Delete) => Source::New,
-            Source::Row if self.ops == [Op::Delete] => Source::Old,
+    fn canonical(&self, shown: Shown) -> Shown {
+        match shown {
+            Shown::Column(Source::Row, column) if !self.ops.contains(&Op::Delete) => Shown::Column(Source::New, column),
+            Shown::Column(Source::Row, column) if self.ops == [Op::Delete] => Shown::Column(Source::Old, column),
             other => other,
-        };
-        (source, column)
+        }
+    }
+
+    /// What a condition on this expression shows; `None` of what is never null.
+    fn showable(&self, expression: &IdedExpr) -> Option<Shown> {
+        if let Some((source, column)) = self.read(expression) {
+            return Some(self.canonical(Shown::Column(source, column)));
+        }
+        match &expression.expr {
+            Expr::Call(_) => Some(Shown::Value(spelled(expression))),
+            Expr::Select(select) if !select.test => Some(Shown::Value(spelled(expression))),
+            _ => None,
+        }
     }
 
     /// Whether the row has the column; where its columns aren't known, nobody can tell.
@@ -161,11 +198,13 @@ impl Scope<'_> {
         if self.always_lacks(source) {
             return Shape::Null;
         }
-        let shape = match source {
-            Source::Item => key_of(&self.item, column),
-            _ => self.columns(source).and_then(|columns| columns.get(column)).cloned().unwrap_or(Shape::Unknown),
+        let shape = match (source, self.columns(source)) {
+            (Source::Item, _) => key_of(&self.item, column),
+            // What the database can't run finds nothing.
+            (Source::Lookup(_) | Source::Each, None) => Shape::Null,
+            (_, columns) => columns.and_then(|columns| columns.get(column)).cloned().unwrap_or(Shape::Unknown),
         };
-        if self.present.contains(&self.canonical((source, column.to_owned()))) {
+        if self.present.contains(&self.canonical(Shown::Column(source, column.to_owned()))) {
             return shape.without_null().unwrap_or(Shape::Unknown);
         }
         shape.nullable_if(self.may_lack(source))
@@ -176,6 +215,44 @@ impl Scope<'_> {
         if let Some((source, column)) = self.read(expression) {
             return self.column(source, &column);
         }
+        let shape = self.shape(expression);
+        if !self.is_shown(expression) {
+            return shape;
+        }
+        shape.without_null().unwrap_or(Shape::Unknown)
+    }
+
+    fn is_shown(&self, expression: &IdedExpr) -> bool {
+        !self.present.is_empty() && self.showable(expression).is_some_and(|shown| self.present.contains(&shown))
+    }
+
+    /// Whether the value may be null, as far as can be told: what a JSON column holds nobody knows, and that `first` passes
+    /// over a text without a character counts for nothing here.
+    pub fn may_be_null(&self, expression: &IdedExpr) -> bool {
+        if self.is_shown(expression) {
+            return false;
+        }
+        let Expr::Call(call) = &expression.expr else { return self.is_nullable(expression) };
+        match (call.func_name.as_str(), call.args.as_slice()) {
+            ("field" | "only" | "parse", _) => true,
+            ("first", all) => all.iter().all(|part| self.may_be_null(part)),
+            (operators::CONDITIONAL, [condition, then, otherwise]) => {
+                let branch = |part, holds| self.holding(condition, holds).may_be_null(part);
+                match self.of(condition) {
+                    Shape::Literal(Literal::Boolean(holds)) => branch(if holds { then } else { otherwise }, holds),
+                    _ => branch(then, true) || branch(otherwise, false),
+                }
+            }
+            _ => self.is_nullable(expression),
+        }
+    }
+
+    fn is_nullable(&self, expression: &IdedExpr) -> bool {
+        let shape = self.of(expression);
+        shape != Shape::Unknown && shape.has_null()
+    }
+
+    fn shape(&self, expression: &IdedExpr) -> Shape {
         match &expression.expr {
             Expr::Literal(literal) => of_literal(literal),
             Expr::Ident(name) => self.variable(name),
@@ -262,8 +339,8 @@ impl Scope<'_> {
             "cents" => Shape::Decimal.nullable_if(any_null()),
             // One null counts as nothing.
             "minus" => Shape::Decimal.nullable_if(args.iter().all(|argument| self.of(argument).has_null())),
-            "camel" | "string" => Shape::Text,
-            "day" => Shape::Text.nullable_if(any_null()),
+            "string" => Shape::Text,
+            "camel" | "day" => Shape::Text.nullable_if(any_null()),
             "itemChanges" => item_changes(args),
             "size" | "int" | "uint" | "getFullYear" | "getMonth" | "getDate" | "getDayOfWeek" | "getHours"
             | "getMinutes" | "getSeconds" | "getMilliseconds" => Shape::Integer,
@@ -322,13 +399,17 @@ impl Scope<'_> {
         }
     }
 
-    /// The columns that can't be null if the condition comes to `holds`.
-    pub fn shown(&self, condition: &IdedExpr, holds: bool) -> BTreeSet<Read> {
-        let Expr::Call(call) = &condition.expr else { return BTreeSet::new() };
-        let of = |place: usize, holds: bool| self.shown(&call.args[place], holds);
-        let reads = |places: &[usize]| -> BTreeSet<Read> {
-            let reads = places.iter().filter_map(|place| self.read(&call.args[*place]));
-            reads.map(|read| self.canonical(read)).collect()
+    /// What can't be null if the condition comes to `holds`.
+    fn shown(&self, condition: &IdedExpr, holds: bool, evidence: Evidence) -> BTreeSet<Shown> {
+        let outcome = || match evidence {
+            // True or false, so not null.
+            Evidence::Outcomes => self.showable(condition).into_iter().collect(),
+            Evidence::Tests => BTreeSet::new(),
+        };
+        let Expr::Call(call) = &condition.expr else { return outcome() };
+        let of = |place: usize, holds: bool| self.shown(&call.args[place], holds, evidence);
+        let reads = |places: &[usize]| -> BTreeSet<Shown> {
+            places.iter().filter_map(|place| self.showable(&call.args[*place])).collect()
         };
         let is_null = |place: usize| matches!(&call.args[place].expr, Expr::Literal(LiteralValue::Null));
         let never_null = |place: usize| !self.of(&call.args[place]).has_null();
@@ -342,7 +423,7 @@ impl Scope<'_> {
             }
             (operators::NOT_EQUALS, true) | (operators::EQUALS, false) if is_null(1) => match first_of(&call.args[0]) {
                 // first(x) != null: x is there.
-                Some(inner) => self.read(inner).map(|read| self.canonical(read)).into_iter().collect(),
+                Some(inner) => self.showable(inner).into_iter().chain(reads(&[0])).collect(),
                 None => reads(&[0]),
             },
             (operators::NOT_EQUALS, true) | (operators::EQUALS, false) if is_null(0) => reads(&[1]),
@@ -355,11 +436,55 @@ impl Scope<'_> {
             }
             ("below" | "above" | "atMost", true) => reads(&[0, 1]),
             (operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS, _) => {
-                reads(&[0, 1])
+                match evidence {
+                    Evidence::Outcomes => reads(&[0, 1]),
+                    Evidence::Tests => BTreeSet::new(),
+                }
             }
             ("becomes", true) if !self.of(&call.args[2]).has_null() => reads(&[1]),
-            _ => BTreeSet::new(),
+            _ => outcome(),
         }
+    }
+}
+
+/// An expression in its own words.
+pub fn spelled(expression: &IdedExpr) -> String {
+    let listed = |parts: &[IdedExpr]| parts.iter().map(spelled).collect::<Vec<_>>().join(", ");
+    match &expression.expr {
+        Expr::Ident(name) => name.clone(),
+        Expr::Select(select) if select.test => format!("has({}.{})", spelled(&select.operand), select.field),
+        Expr::Select(select) => format!("{}.{}", spelled(&select.operand), select.field),
+        Expr::Literal(LiteralValue::String(text)) => format!("{:?}", text.inner()).replace('"', "'"),
+        Expr::Literal(literal) => match of_literal(literal) {
+            Shape::Literal(Literal::Boolean(value)) => value.to_string(),
+            Shape::Literal(Literal::Integer(value)) => value.to_string(),
+            Shape::Null => "null".to_owned(),
+            _ => format!("{literal:?}"),
+        },
+        Expr::List(list) => format!("[{}]", listed(&list.elements)),
+        Expr::Call(call) => match (call.func_name.as_str(), call.target.as_deref(), call.args.as_slice()) {
+            (operators::INDEX, _, [list, place]) => format!("{}[{}]", spelled(list), spelled(place)),
+            (operators::CONDITIONAL, _, [condition, then, otherwise]) => {
+                format!("({} ? {} : {})", spelled(condition), spelled(then), spelled(otherwise))
+            }
+            (operators::IN, _, [item, list]) => format!("({} in {})", spelled(item), spelled(list)),
+            (name, None, [one]) if !name.starts_with(char::is_alphabetic) => {
+                format!("{}{}", name.trim_end_matches('_'), spelled(one))
+            }
+            (name, None, [one, other]) if !name.starts_with(char::is_alphabetic) => {
+                format!("({} {} {})", spelled(one), name.trim_matches('_'), spelled(other))
+            }
+            (name, None, all) => format!("{name}({})", listed(all)),
+            (name, Some(target), all) => format!("{}.{name}({})", spelled(target), listed(all)),
+        },
+        Expr::Map(map) => {
+            let entries = map.entries.iter().filter_map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => Some(format!("{}: {}", spelled(&entry.key), spelled(&entry.value))),
+                EntryExpr::StructField(_) => None,
+            });
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        Expr::Comprehension(_) | Expr::Struct(_) | Expr::Unspecified => "…".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! catalog::describe, database ─┬─ infer: shapes of expressions ── Contract ─┬─ typescript
 //!                              │                                            └─ asyncapi
-//!                              └─ check: what is live, nulls, scans
+//!                              └─ check: what is live, nulls, scans, what public rooms learn
 //! ```
 
 pub mod asyncapi;
@@ -15,6 +15,7 @@ mod messages;
 mod names;
 mod nulls;
 mod plans;
+mod public;
 pub mod typescript;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +98,8 @@ impl Contract {
                 inactive.entry(reason.unwrap_or_default()).or_insert_with(Vec::new).push(kind.to_owned());
             }
             let there = |view: &&RuleView<'_>| {
-                database.table(&view.rule.table).is_some_and(|table| table.state != TableState::Missing)
+                let table = database.table(&view.rule.table);
+                table.is_some_and(|table| !matches!(table.state, TableState::Missing | TableState::Unwatchable(_)))
             };
             let whole: Vec<_> = views.iter().filter(there).filter(|view| is_whole(view, database)).collect();
             let told: Vec<_> = if whole.is_empty() { views.iter().filter(there).collect() } else { whole };
@@ -105,12 +107,8 @@ impl Contract {
                 events.push(event(kind, &told, database, catalog.settings(), style));
             }
         }
-        let typing = messages::typing(style);
-        match events.iter_mut().find(|event: &&mut Event| event.kind == typing.kind) {
-            // A catalog may tell of typing in its own way too.
-            Some(event) => typing.payloads.into_iter().for_each(|payload| merge(&mut event.payloads, payload)),
-            None => events.push(typing),
-        }
+        // No rule's: the loader keeps the name for it.
+        events.push(messages::typing(style));
         events.sort_by(|one, other| one.kind.cmp(&other.kind));
         Self { style, events, notices: messages::notices(), messages: messages::all(catalog), inactive }
     }

@@ -1,4 +1,5 @@
-//! Where an expression fails on null: CEL has no order for null, nor arithmetic. Such a change goes to the dead letter.
+//! Where an expression fails on null: CEL has no order for null, nor arithmetic, nor is it true or false. Such a change
+//! goes to the dead letter.
 
 use std::collections::BTreeSet;
 
@@ -7,38 +8,70 @@ use cel::{
     common::ast::{EntryExpr, Expr, operators},
 };
 
-use super::{infer::Scope, shape::Shape};
+use super::{
+    infer::{Scope, spelled},
+    shape::Shape,
+};
 use crate::catalog::describe::{Source, Term, TermForm};
 
-/// A column that an expression can't take as it may be.
+/// A value that an expression can't take as it may be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unfit {
-    /// `new.stock`
-    pub column: String,
+    /// `new.stock`, `first(row.a, row.b)`
+    pub value: String,
     pub why: Why,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It may be null here, and this operator or function fails on null.
-    Null(String),
-    /// It is a `numeric`, which expressions get as text, and is compared with a number.
+    Null(String, Instead),
+    /// It is a `numeric`, which expressions get as text, and is compared.
     Digits(String),
+    /// The same, and is reckoned with.
+    Reckoned(String),
 }
+
+/// What does the same and takes null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Instead {
+    Comparison,
+    /// Of what should be true or false.
+    Equality,
+    Value,
+}
+
+/// A value that is longer is told by its beginning.
+const SHORT: usize = 60;
 
 impl std::fmt::Display for Unfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { column, why } = self;
-        match why {
-            Why::Null(operator) => write!(
-                f,
-                "{column} may be null, and {operator} fails on null: test it ({column} != null && …), or use below, above, \
-                 atMost or compare"
-            ),
+        let long = self.value.chars().nth(SHORT).is_some();
+        let value = match long {
+            true => format!("{}…", self.value.chars().take(SHORT).collect::<String>()),
+            false => self.value.clone(),
+        };
+        let it = if long { "it" } else { &value };
+        match &self.why {
+            Why::Null(called, instead) => {
+                write!(f, "{value} may be null, and {called} fails on null: ")?;
+                match instead {
+                    Instead::Comparison => {
+                        write!(f, "test it ({it} != null && …), or use below, above, atMost or compare")
+                    }
+                    Instead::Equality => write!(f, "write {it} == true, or {it} != true"),
+                    Instead::Value => write!(f, "test it ({it} != null && …), or give another value: first({it}, …)"),
+                }
+            }
             Why::Digits(operator) => write!(
                 f,
-                "{column} is a numeric, which expressions get as text, and {operator} compares no text with a number: \
-                 use below, above, atMost or compare"
+                "{value} is a numeric, which expressions get as text, and {operator} compares no text with a number, and \
+                 two texts letter by letter: use below, above, atMost or compare"
+            ),
+            Why::Reckoned(operator) => write!(
+                f,
+                "{value} is a numeric, which expressions get as text, and {operator} reckons with numbers: use minus for a \
+                 difference, or double({it}) where rounding does no harm"
             ),
         }
     }
@@ -51,37 +84,64 @@ pub fn find(term: Term<'_>, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
     }
 }
 
+/// Looks through a `when`, which has to come to true or false.
+pub fn find_in_condition(term: Term<'_>, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
+    const WHEN: &str = "a condition";
+    match term.form {
+        TermForm::Cel(expression) => {
+            operand_of(expression, WHEN, Instead::Equality, scope, found);
+            visit(expression, scope, found);
+        }
+        TermForm::Column(source, column) => {
+            let shape = scope.column(source, column);
+            if shape != Shape::Unknown && shape.has_null() {
+                let why = Why::Null(WHEN.to_owned(), Instead::Equality);
+                found.insert(Unfit { value: named(source, column, scope), why });
+            }
+        }
+        TermForm::Constant(_) => {}
+    }
+}
+
 fn visit(expression: &IdedExpr, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
     match &expression.expr {
         Expr::Call(call) => {
-            match call.func_name.as_str() {
-                // Whichever side is false decides, in either order: CEL forgives the other's failure.
-                name @ (operators::LOGICAL_AND | operators::LOGICAL_OR) => {
+            let name = call.func_name.as_str();
+            let operands = || call.target.iter().map(|target| &**target).chain(&call.args);
+            match (name, call.args.as_slice()) {
+                // Whichever side is false decides, in either order: CEL forgives the other's failure. What the right side
+                // shows by not failing itself is no help to the left, for both may fail.
+                (operators::LOGICAL_AND | operators::LOGICAL_OR, [one, other]) => {
                     let holds = name == operators::LOGICAL_AND;
-                    let (one, other) = (&call.args[0], &call.args[1]);
-                    visit(one, &scope.holding(other, holds), found);
-                    visit(other, &scope.holding(one, holds), found);
-                    return;
+                    for (side, scope) in [(one, scope.tested(other, holds)), (other, scope.holding(one, holds))] {
+                        operand_of(side, name.trim_matches('_'), Instead::Equality, &scope, found);
+                        visit(side, &scope, found);
+                    }
                 }
-                operators::CONDITIONAL => {
-                    let condition = &call.args[0];
+                (operators::CONDITIONAL, [condition, then, otherwise]) => {
+                    operand_of(condition, "?:", Instead::Equality, scope, found);
                     visit(condition, scope, found);
-                    visit(&call.args[1], &scope.holding(condition, true), found);
-                    visit(&call.args[2], &scope.holding(condition, false), found);
-                    return;
+                    visit(then, &scope.holding(condition, true), found);
+                    visit(otherwise, &scope.holding(condition, false), found);
                 }
-                name => {
-                    let operands = call.target.iter().map(|target| &**target).chain(&call.args);
-                    if let Some(called) = fails_on_null(name) {
-                        operands.clone().for_each(|operand| operand_of(operand, &called, scope, found));
+                (operators::IN, [item, list]) => {
+                    operand_of(list, "in", Instead::Value, scope, found);
+                    visit(item, scope, found);
+                    visit(list, scope, found);
+                }
+                (operators::INDEX, [list, place]) => {
+                    operand_of(list, "[…]", Instead::Value, scope, found);
+                    visit(list, scope, found);
+                    visit(place, scope, found);
+                }
+                (_, arguments) => {
+                    if let Some((called, instead)) = fails_on_null(name) {
+                        operands().for_each(|operand| operand_of(operand, &called, instead, scope, found));
                     }
-                    if let Some(called) = compares(name) {
-                        digits(&call.args, called, scope, found);
-                    }
+                    digits(name, arguments, scope, found);
+                    operands().for_each(|operand| visit(operand, scope, found));
                 }
             }
-            let operands = call.target.iter().map(|target| &**target).chain(&call.args);
-            operands.for_each(|operand| visit(operand, scope, found));
         }
         Expr::Select(select) => visit(&select.operand, scope, found),
         Expr::List(list) => list.elements.iter().for_each(|element| visit(element, scope, found)),
@@ -96,27 +156,29 @@ fn visit(expression: &IdedExpr, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) 
     }
 }
 
-fn operand_of(operand: &IdedExpr, called: &str, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
-    let Some((source, column)) = scope.read(operand) else { return };
-    let shape = scope.column(source, &column);
-    if shape != Shape::Unknown && shape.has_null() {
-        found.insert(Unfit { column: spelled(source, &column, scope), why: Why::Null(called.to_owned()) });
+fn operand_of(operand: &IdedExpr, called: &str, instead: Instead, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
+    if scope.may_be_null(operand) {
+        found.insert(Unfit { value: spelled(operand), why: Why::Null(called.to_owned(), instead) });
     }
 }
 
-/// `row.price < 10`
-fn digits(args: &[IdedExpr], called: &str, scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
-    let [one, other] = args else { return };
-    for (column, limit) in [(one, other), (other, one)] {
-        let Some((source, name)) = scope.read(column) else { continue };
-        let is_decimal = scope.column(source, &name).without_null() == Some(Shape::Decimal);
-        if is_decimal && scope.of(limit).within(&Shape::Number) {
-            found.insert(Unfit { column: spelled(source, &name, scope), why: Why::Digits(called.to_owned()) });
-        }
-    }
+/// `row.price < 10`, `row.price * 2`: of each operator once.
+fn digits(name: &str, arguments: &[IdedExpr], scope: &Scope<'_>, found: &mut BTreeSet<Unfit>) {
+    let is_decimal = |operand: &&IdedExpr| scope.of(operand).members().contains(&Shape::Decimal);
+    let Some(operand) = arguments.iter().find(is_decimal) else { return };
+    let operator = name.trim_matches('_').to_owned();
+    let number = Shape::Union(vec![Shape::Number, Shape::Decimal, Shape::Null]);
+    let why = match name {
+        name if compares(name).is_some() => Why::Digits(operator),
+        // `+` joins texts, which may be what is meant: `'€ ' + row.price`.
+        operators::ADD if !arguments.iter().all(|operand| scope.of(operand).within(&number)) => return,
+        name if ARITHMETIC.contains(&name) => Why::Reckoned(operator),
+        _ => return,
+    };
+    found.insert(Unfit { value: spelled(operand), why });
 }
 
-fn spelled(source: Source, column: &str, scope: &Scope<'_>) -> String {
+fn named(source: Source, column: &str, scope: &Scope<'_>) -> String {
     let row = match source {
         Source::Old => "old",
         Source::New => "new",
@@ -128,26 +190,44 @@ fn spelled(source: Source, column: &str, scope: &Scope<'_>) -> String {
     format!("{row}.{column}")
 }
 
+const ARITHMETIC: [&str; 6] = [
+    operators::ADD,
+    operators::SUBSTRACT,
+    operators::MULTIPLY,
+    operators::DIVIDE,
+    operators::MODULO,
+    operators::NEGATE,
+];
+
 /// `<` of `_<_`.
 fn compares(name: &str) -> Option<&str> {
     const ORDER: [&str; 4] = [operators::LESS, operators::LESS_EQUALS, operators::GREATER, operators::GREATER_EQUALS];
     ORDER.contains(&name).then(|| name.trim_matches('_'))
 }
 
-/// How an operator or function that fails on null is called.
-fn fails_on_null(name: &str) -> Option<String> {
-    const ARITHMETIC: [&str; 6] = [
-        operators::ADD,
-        operators::SUBSTRACT,
-        operators::MULTIPLY,
-        operators::DIVIDE,
-        operators::MODULO,
-        operators::NEGATE,
+/// How an operator or function that fails on null is called, and what is of use instead.
+fn fails_on_null(name: &str) -> Option<(String, Instead)> {
+    const FUNCTIONS: [&str; 11] = [
+        "size",
+        "contains",
+        "startsWith",
+        "endsWith",
+        "int",
+        "uint",
+        "double",
+        "string",
+        "bool",
+        "timestamp",
+        "duration",
     ];
-    const FUNCTIONS: [&str; 10] =
-        ["size", "contains", "startsWith", "endsWith", "int", "uint", "double", "timestamp", "duration", "camel"];
-    if compares(name).is_some() || ARITHMETIC.contains(&name) {
-        return Some(name.trim_matches('_').to_owned());
+    if let Some(operator) = compares(name) {
+        return Some((operator.to_owned(), Instead::Comparison));
     }
-    FUNCTIONS.contains(&name).then(|| format!("{name}()"))
+    if name == operators::LOGICAL_NOT {
+        return Some(("!".to_owned(), Instead::Equality));
+    }
+    if ARITHMETIC.contains(&name) {
+        return Some((name.trim_matches('_').to_owned(), Instead::Value));
+    }
+    FUNCTIONS.contains(&name).then(|| (format!("{name}()"), Instead::Value))
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{Answered, Contract, Event, Field, Message, Shape, names::Names, shape::Literal};
 use crate::event::EnvelopeStyle;
 
-/// Names that the file uses for itself.
-const RESERVED: [&str; 15] = [
+/// Names that the file uses for itself, those of TypeScript among them.
+const RESERVED: [&str; 18] = [
     "Decimal",
     "Timestamp",
     "Json",
@@ -22,6 +22,9 @@ const RESERVED: [&str; 15] = [
     "NotificationList",
     "Unread",
     "Partial",
+    "Pick",
+    "Array",
+    "Record",
 ];
 
 /// A line of an object stays one up to this many characters.
@@ -107,7 +110,7 @@ pub fn write(contract: &Contract) -> String {
     let mut listened = Vec::new();
     for event in &contract.events {
         let (name, data) = (names.fresh(&event.kind, ""), names.fresh(&event.kind, "Data"));
-        write_event(&mut file, contract.style, event, &name, &data, &names);
+        write_event(&mut file, contract.style, event, &name, &data, &mut names);
         listened.push((event.kind.as_str(), name));
     }
     for notice in &contract.notices {
@@ -178,7 +181,7 @@ fn listed(names: &[String], width: usize) -> Vec<String> {
     lines
 }
 
-fn write_event(file: &mut String, style: EnvelopeStyle, event: &Event, name: &str, data: &str, names: &Names) {
+fn write_event(file: &mut String, style: EnvelopeStyle, event: &Event, name: &str, data: &str, names: &mut Names) {
     let mut about: Vec<String> = event.about.clone();
     if !event.rooms.is_empty() {
         about.push(format!("Rooms: {}.", event.rooms.join(", ")));
@@ -195,7 +198,7 @@ fn write_event(file: &mut String, style: EnvelopeStyle, event: &Event, name: &st
     let several = subjects.len() > 1;
     let mut envelopes = Vec::new();
     for (number, (subject, places)) in subjects.iter().enumerate() {
-        let data = if several { format!("{data}{}", number + 1) } else { data.to_owned() };
+        let data = if several { names.fresh(&event.kind, &format!("Data{}", number + 1)) } else { data.to_owned() };
         let keys: Vec<String> = subject.iter().map(|key| quoted(key)).collect();
         let subject = match (style, keys.is_empty()) {
             (EnvelopeStyle::Nested, false) => format!(", {}", keys.join(" | ")),

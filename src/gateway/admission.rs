@@ -4,15 +4,15 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use socketioxide::socket::Sid;
 
-use super::{Gateway, Origin, Peer};
+use super::{Gateway, Origins, Peer, limits::TurnedAway};
 
-/// The address that a request came from, as an extension of the request.
+/// The client's own address, behind the proxies that are trusted, as an extension of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -23,19 +23,21 @@ const UNKNOWN_SESSION: &str = r#"{"code":"1","message":"Session ID unknown"}"#;
 #[derive(Debug, Clone)]
 pub struct Admission {
     gateway: Gateway,
-    origins: Arc<[Origin]>,
+    origins: Arc<Origins>,
 }
 
 impl Admission {
-    pub fn new(gateway: Gateway, origins: &[Origin]) -> Self {
-        Self { gateway, origins: origins.into() }
+    pub fn new(gateway: Gateway, origins: Origins) -> Self {
+        Self { gateway, origins: Arc::new(origins) }
     }
 
-    /// Turns away pages that may not connect (CORS does not protect WebSockets), and sockets that were cut.
+    /// Turns away pages that may not connect, whoever takes more than the limits allow, and sockets that were cut.
     pub async fn check(State(admission): State<Self>, mut request: Request, next: Next) -> Response {
+        let limits = admission.gateway.limits();
         let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| peer.clone());
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(ClientAddress(peer.address().ip()));
+        let address = peer.as_ref().map(|peer| limits.client_address(peer.address().ip(), request.headers()));
+        if let Some(address) = address {
+            request.extensions_mut().insert(ClientAddress(address));
         }
         if !request.uri().path().starts_with("/socket.io") {
             return next.run(request).await;
@@ -44,33 +46,49 @@ impl Admission {
             let error = "this instance stands by; another one serves";
             return (StatusCode::SERVICE_UNAVAILABLE, error).into_response();
         }
-        if !admission.is_welcome(request.headers()) {
+        if !admission.origins.welcome(request.headers(), peer.as_ref().and_then(Peer::port)) {
+            limits.note("allowed_origins", address);
             let error = "this page's origin may not connect; add it to allowed_origins in [gateway]";
             return (StatusCode::FORBIDDEN, error).into_response();
         }
-        let Some(sid) = query(&request, "sid").and_then(|sid| sid.parse::<Sid>().ok()) else {
-            return next.run(request).await;
+        let Some(sid) = query(&request, "sid") else {
+            return match address.map(|address| limits.open(address)).transpose() {
+                Ok(place) => {
+                    // Engine.IO keeps the request for as long as it knows the client.
+                    request.extensions_mut().insert(Arc::new(place));
+                    next.run(request).await
+                }
+                Err(turned_away) => turned_away.into_response(),
+            };
         };
-        let connections = admission.gateway.connections();
-        if connections.is_cut(sid) {
+        let sid = sid.parse::<Sid>().ok();
+        if sid.is_some_and(|sid| admission.gateway.connections().is_cut(sid)) {
             let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             return (StatusCode::BAD_REQUEST, json, UNKNOWN_SESSION).into_response();
         }
-        let response = next.run(request).await;
-        if let (Some(peer), StatusCode::SWITCHING_PROTOCOLS) = (peer, response.status()) {
+        let response = if request.method() == Method::GET {
+            // A poll is answered when there is something to say.
+            next.run(request).await
+        } else {
+            match tokio::time::timeout(limits.handshake_timeout(), next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    limits.note("handshake_timeout", address);
+                    let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
+                    (StatusCode::REQUEST_TIMEOUT, close, "the request's body did not arrive in time").into_response()
+                }
+            }
+        };
+        if let (Some(peer), Some(sid), StatusCode::SWITCHING_PROTOCOLS) = (peer, sid, response.status()) {
             peer.carry(sid);
         }
         response
     }
+}
 
-    /// A program without an origin, a page of this server, or a page of an allowed origin.
-    fn is_welcome(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else { return true };
-        let own_host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-        let origin_host =
-            origin.as_bytes().splitn(2, |byte| *byte == b':').nth(1).and_then(|rest| rest.strip_prefix(b"//"));
-        (own_host.is_some() && origin_host == own_host)
-            || self.origins.iter().any(|allowed| allowed.as_header() == origin)
+impl IntoResponse for TurnedAway {
+    fn into_response(self) -> Response {
+        (self.status, self.error).into_response()
     }
 }
 

@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use axum::{extract::connect_info::Connected, serve::IncomingStream};
 use socket2::{SockRef, TcpKeepalive};
 use socketioxide::socket::Sid;
 use tokio::{
@@ -24,6 +23,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::limits::{Limits, TcpPlace, TurnedAway};
 
 /// How long sent data may stay without the peer's acknowledgement before the kernel gives the connection up.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -96,34 +97,44 @@ impl Connections {
     }
 }
 
-/// Accepts connections that [`Connections`] can end.
+/// Accepts connections that [`Connections`] can end, as many as [`Limits`] allow.
 #[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
     connections: Arc<Connections>,
+    limits: Arc<Limits>,
 }
 
 impl Listener {
-    pub fn new(tcp: TcpListener, connections: Arc<Connections>) -> Self {
-        Self { tcp, connections }
+    pub fn new(tcp: TcpListener, connections: Arc<Connections>, limits: Arc<Limits>) -> Self {
+        Self { tcp, connections, limits }
+    }
+
+    /// The next connection that there is a place for.
+    pub async fn accept(&mut self) -> Connection {
+        loop {
+            // Waits where the process has no file descriptors left, and goes on where a client has gone again.
+            let (tcp, address) = axum::serve::Listener::accept(&mut self.tcp).await;
+            match self.limits.accept(address.ip()) {
+                Ok(place) => {
+                    if let Err(error) = set_options(&tcp) {
+                        tracing::debug!(%error, "could not set the options of an accepted connection");
+                    }
+                    return Connection::new(tcp, address, &self.connections, place);
+                }
+                Err(turned_away) => turn_away(&tcp, &turned_away),
+            }
+        }
     }
 }
 
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (tcp, address) = axum::serve::Listener::accept(&mut self.tcp).await;
-        if let Err(error) = set_options(&tcp) {
-            tracing::debug!(%error, "could not set the options of an accepted connection");
-        }
-        (Connection::new(tcp, address, &self.connections), address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
+/// Says why, as far as that costs nothing: nobody waits for the client to ask or to listen.
+fn turn_away(tcp: &TcpStream, TurnedAway { status, error }: &TurnedAway) {
+    let length = error.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{error}"
+    );
+    tcp.try_write(answer.as_bytes()).ok();
 }
 
 fn set_options(tcp: &TcpStream) -> io::Result<()> {
@@ -144,6 +155,7 @@ pub struct Connection {
     // One for each direction: they may be polled by different tasks, and each keeps the waker of its own.
     read_end: Pin<Box<WaitForCancellationFutureOwned>>,
     write_end: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: TcpPlace,
 }
 
 /// A connection as its requests see it (`ConnectInfo<Peer>`).
@@ -151,6 +163,8 @@ pub struct Connection {
 pub struct Peer {
     id: u64,
     address: SocketAddr,
+    /// The port that it came to.
+    port: Option<u16>,
     end: CancellationToken,
     carries: Arc<OnceLock<Sid>>,
     /// Set under the lock of `connections` when the connection has ended, after which it carries nothing any more.
@@ -163,6 +177,11 @@ impl Peer {
     /// Of the other end: a client, or the last proxy before it.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The port of this server that it connected to; `None` if the connection was gone already.
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     /// Notes that this connection carries the socket from now on: it is the WebSocket of it.
@@ -182,28 +201,30 @@ impl Peer {
     }
 }
 
-impl Connected<IncomingStream<'_, Listener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        stream.io().peer.clone()
-    }
-}
-
 impl Connection {
-    fn new(tcp: TcpStream, address: SocketAddr, connections: &Arc<Connections>) -> Self {
+    fn new(tcp: TcpStream, address: SocketAddr, connections: &Arc<Connections>, place: TcpPlace) -> Self {
         let end = CancellationToken::new();
+        let port = tcp.local_addr().ok().map(|own| own.port());
         Self {
             tcp,
+            _place: place,
             read_end: Box::pin(end.clone().cancelled_owned()),
             write_end: Box::pin(end.clone().cancelled_owned()),
             peer: Peer {
                 id: connections.last_id.fetch_add(1, Ordering::Relaxed) + 1,
                 address,
+                port,
                 end,
                 carries: Arc::default(),
                 closed: Arc::default(),
                 connections: Arc::downgrade(connections),
             },
         }
+    }
+
+    /// This connection as its requests see it.
+    pub fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 
     fn check_write_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {

@@ -8,7 +8,7 @@ use super::sign_in::kind;
 
 /// Notifications in one answer, unless the client asks for fewer.
 const PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 200;
+pub(super) const LARGEST_PAGE: u32 = 200;
 
 /// A page of the inbox, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -135,7 +135,7 @@ async fn renew(shared: &Shared, client: &Client, auth: Value) -> Result<Renewed,
         Value::Null => shared.sign_in.confirm(&before).await,
         auth => {
             let handshake = Handshake { auth, headers: HeaderMap::new(), address: client.session.address };
-            shared.sign_in.sign_in(&handshake).await
+            shared.limits.sign_in(handshake.address, shared.sign_in.sign_in(&handshake)).await
         }
     };
     let fresh = fresh.map_err(|refused| refused.to_string())?;
@@ -179,7 +179,7 @@ fn acknowledge<T: Serialize>(
 }
 
 /// Few and known, whatever clients send.
-fn metric_label(name: &str) -> &'static str {
+pub(super) fn metric_label(name: &str) -> &'static str {
     match name.split(':').next() {
         Some("join") => "join",
         Some("leave") => "leave",
@@ -191,7 +191,7 @@ fn metric_label(name: &str) -> &'static str {
     }
 }
 
-fn parse(text: Option<String>, max_bytes: usize) -> Result<(String, Value), String> {
+pub(super) fn parse(text: Option<String>, max_bytes: usize) -> Result<(String, Value), String> {
     let text = text.ok_or("expected a message as JSON, found bytes")?;
     if text.len() > max_bytes {
         return Err(format!("the message has {} bytes, {max_bytes} are allowed", text.len()));
@@ -235,7 +235,7 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
 }
 
 /// The `room` of a payload.
-fn room(payload: &Value) -> Result<Room, String> {
+pub(super) fn room(payload: &Value) -> Result<Room, String> {
     let name = match payload.get("room") {
         Some(Value::String(name)) => name,
         Some(other) => return Err(format!("room: expected a string, found {}", kind(other))),

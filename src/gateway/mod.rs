@@ -19,6 +19,9 @@
 //! | `dismissal` | disconnecting a client with a word why |
 //! | `connection` | the TCP connections below, and how one is cut |
 //! | `admission` | which HTTP requests get to Socket.IO |
+//! | `origin` | which web pages may connect |
+//! | `limits` | how much one may take |
+//! | `fuzzing` | a message's way, for fuzzers |
 
 mod admission;
 mod arrivals;
@@ -26,9 +29,12 @@ mod config;
 mod connection;
 mod deliver;
 mod dismissal;
+pub(crate) mod fuzzing;
 mod hold;
 mod inbox;
+mod limits;
 mod messages;
+mod origin;
 mod policy;
 mod presence;
 mod resume;
@@ -54,10 +60,12 @@ use socketioxide::{ParserConfig, SocketIo, layer::SocketIoLayer};
 pub use self::{
     admission::{Admission, ClientAddress},
     arrivals::Arrival,
-    config::{GatewayConfig, Origin},
-    connection::{Connections, Listener, Peer},
+    config::GatewayConfig,
+    connection::{Connection, Connections, Listener, Peer},
     dismissal::CLOSING_REASONS,
     inbox::{Inbox, ListRequest, page_mark},
+    limits::{Limits, LimitsConfig, TrustedProxies},
+    origin::{Origin, Origins, loopback_host},
     policy::Policy,
     presence::{Moment, Seen},
     resume::Replay,
@@ -103,6 +111,7 @@ struct Shared {
     typing: Typing,
     moment_ids: MomentIds,
     connections: Arc<Connections>,
+    limits: Arc<Limits>,
     /// Every change below it has been delivered; `None` until the first sweep.
     position: Mutex<Option<Position>>,
     /// Another instance captures: whoever connected here would hear nothing.
@@ -121,9 +130,9 @@ pub struct Neighbours {
 
 impl Gateway {
     /// The handle, and the layer that answers the path `/socket.io`.
-    pub fn new(config: GatewayConfig, among: Neighbours) -> (Self, SocketIoLayer) {
+    pub fn new(config: GatewayConfig, limits: LimitsConfig, among: Neighbours) -> (Self, SocketIoLayer) {
         let Neighbours { policy, sign_in, replay, inbox, metrics, journal } = among;
-        let max_message_bytes = config.max_message_bytes.get();
+        let max_message_bytes = limits.max_message_bytes.get();
         let transport_limit = max_message_bytes.saturating_mul(TRANSPORT_LIMIT_FACTOR);
         let (layer, io) = SocketIo::builder()
             .max_buffer_size(config.buffer_per_socket.get())
@@ -133,16 +142,19 @@ impl Gateway {
             .with_parser(ParserConfig::common().max_incoming_binary_buf_size(transport_limit))
             .ping_interval(config.ping_interval)
             .ping_timeout(config.ping_timeout)
+            .upgrade_timeout(limits.handshake_timeout)
+            .connect_timeout(limits.handshake_timeout)
             .build_layer();
         let shared = Arc::new(Shared {
             envelope: config.envelope,
             max_message_bytes,
-            max_rooms: config.max_rooms_per_socket,
+            max_rooms: limits.max_rooms_per_socket.get(),
             arrivals: Arrivals::new(policy.waiting_rooms()),
             policy,
             sign_in,
             replay,
             inbox,
+            limits: Limits::new(limits, metrics.clone()),
             metrics,
             journal,
             rooms: Rooms::default(),
@@ -162,6 +174,11 @@ impl Gateway {
     /// The connections that the HTTP server has to accept through, so that clients that don't read can be cut.
     pub fn connections(&self) -> Arc<Connections> {
         self.shared.connections.clone()
+    }
+
+    /// What a client may take of this server.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.shared.limits
     }
 
     /// From now on acknowledgements name this position: every change below it has been delivered.

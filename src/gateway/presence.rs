@@ -131,6 +131,7 @@ impl Gateway {
     /// How the rooms that people come to by themselves have changed since the last time.
     pub fn room_moments(&self, seen: &mut Seen) -> Vec<Moment> {
         let mut moments = Vec::new();
+        self.shared.metrics.visits_uncounted.inc_by(self.shared.rooms.take_uncounted());
         for (room, visits, members) in self.shared.rooms.take_visited() {
             let Some((kind, id)) = room.as_str().split_once(':') else { continue };
             let row = |Attendance { people, visits }: Attendance| {

@@ -10,8 +10,9 @@ use std::{
 
 use crate::room::Room;
 
-/// Visits are counted of so many rooms at once: names are free, and whoever invents them shall not fill the memory.
-const MOST_VISITED: usize = 20_000;
+/// So many rooms one connection may have counted at once that nobody else came to before: names are free, and whoever
+/// invents them shall neither fill the memory nor keep others' visits from being counted.
+const MOST_NEW: usize = 100;
 
 /// Rooms and their members, both ways round.
 ///
@@ -19,12 +20,15 @@ const MOST_VISITED: usize = 20_000;
 /// - A member is opened at most once, and never after it was closed, so a connection that ends while it is being
 ///   opened or while it joins leaves no trace: whichever comes second finds the member closed.
 /// - A member is in `rooms[r]` exactly if `r` is in its own set; a room without members has no entry.
-/// - A room is in `visited` from the first time that a member joins it by itself until it was told of as empty.
+/// - A room is in `visited` from the first time that a member joins it by itself until it was told of as empty; not if
+///   that member has brought [`MOST_NEW`] others there already.
 /// - The lock is held for look-ups and bookkeeping alone, never while something is sent.
 #[derive(Debug)]
 pub struct Rooms<H> {
     inner: RwLock<Inner<H>>,
     last_id: AtomicU64,
+    /// Visits that were not counted, since somebody last asked.
+    uncounted: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -35,10 +39,12 @@ struct Inner<H> {
 }
 
 /// How often a room was joined, and whether that or its members changed since somebody asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Visits {
     count: u64,
     is_news: bool,
+    /// The member who came first.
+    brought_by: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +52,8 @@ struct Entry<H> {
     /// What is needed to reach the member; dropped when it closes.
     handle: H,
     rooms: HashSet<Room>,
+    /// How many rooms in `visited` it was the first to come to.
+    brought: usize,
 }
 
 /// One connection's place in the registry, from before it opens until it is closed.
@@ -77,6 +85,7 @@ impl<H> Default for Rooms<H> {
         Self {
             inner: RwLock::new(Inner { members: HashMap::new(), rooms: HashMap::new(), visited: HashMap::new() }),
             last_id: AtomicU64::new(0),
+            uncounted: AtomicU64::new(0),
         }
     }
 }
@@ -101,7 +110,7 @@ impl<H: Clone> Rooms<H> {
             return false;
         }
         first();
-        inner.members.insert(member.id, Entry { handle, rooms: HashSet::new() });
+        inner.members.insert(member.id, Entry { handle, rooms: HashSet::new(), brought: 0 });
         inner.enter(member.id, own_rooms);
         true
     }
@@ -128,13 +137,8 @@ impl<H: Clone> Rooms<H> {
         }
         let fresh: Vec<Room> = fresh.into_iter().cloned().collect();
         first();
-        for room in &fresh {
-            if inner.visited.len() < MOST_VISITED || inner.visited.contains_key(room) {
-                let visits = inner.visited.entry(room.clone()).or_default();
-                visits.count += 1;
-                visits.is_news = true;
-            }
-        }
+        let uncounted = fresh.iter().filter(|room| !inner.count_visit(member.id, room)).count();
+        self.uncounted.fetch_add(uncounted as u64, Ordering::Relaxed);
         inner.enter(member.id, fresh);
         Ok(())
     }
@@ -196,9 +200,19 @@ impl<H: Clone> Rooms<H> {
                 let handles = ids.into_iter().flatten().map(|id| members[id].handle.clone()).collect();
                 taken.push((room.clone(), visits.count, handles));
             }
+            if ids.is_none()
+                && let Some(member) = members.get_mut(&visits.brought_by)
+            {
+                member.brought -= 1;
+            }
             ids.is_some()
         });
         taken
+    }
+
+    /// How many visits were not counted since the last time.
+    pub fn take_uncounted(&self) -> u64 {
+        self.uncounted.swap(0, Ordering::Relaxed)
     }
 
     pub fn everyone(&self) -> Vec<H> {
@@ -214,6 +228,22 @@ impl<H: Clone> Rooms<H> {
 }
 
 impl<H> Inner<H> {
+    /// False if it is left out.
+    fn count_visit(&mut self, id: u64, room: &Room) -> bool {
+        if let Some(visits) = self.visited.get_mut(room) {
+            visits.count += 1;
+            visits.is_news = true;
+            return true;
+        }
+        let entry = self.members.get_mut(&id).expect("only open members enter rooms");
+        if entry.brought >= MOST_NEW {
+            return false;
+        }
+        entry.brought += 1;
+        self.visited.insert(room.clone(), Visits { count: 1, is_news: true, brought_by: id });
+        true
+    }
+
     fn enter(&mut self, id: u64, rooms: impl IntoIterator<Item = Room>) {
         let entry = self.members.get_mut(&id).expect("only open members enter rooms");
         for room in rooms {
@@ -328,5 +358,28 @@ mod tests {
         rooms.leave(&member, &[room("buyers"), room("never joined")]);
         assert_eq!(rooms.first_matches([&[room("buyers")][..]]), [Vec::<&str>::new()]);
         assert_eq!(rooms.size(), (1, 0));
+    }
+
+    #[test]
+    fn who_invents_rooms_keeps_nobody_elses_visits_from_being_counted() {
+        let rooms = Rooms::default();
+        let inventor = open(&rooms, "inventor", &[]);
+        let invented: Vec<Room> = (0..MOST_NEW + 7).map(|id| room(&format!("product:x{id}"))).collect();
+        rooms.join(&inventor, &invented[..MOST_NEW], 1000, || ()).expect("as many as are counted");
+        rooms.join(&inventor, &invented[MOST_NEW..], 1000, || ()).expect("seven more");
+        let real = open(&rooms, "visitor", &[]);
+        rooms.join(&real, &[room("product:real"), invented[MOST_NEW + 6].clone()], 1000, || ()).expect("two rooms");
+        let counted: HashSet<Room> = rooms.take_visited().into_iter().map(|(room, ..)| room).collect();
+        assert!(counted.contains(&room("product:real")), "another's visit is counted");
+        assert!(counted.contains(&invented[MOST_NEW + 6]), "also of a room where the inventor is");
+        assert_eq!(counted.len(), MOST_NEW + 2);
+        assert_eq!((rooms.take_uncounted(), rooms.take_uncounted()), (7, 0));
+
+        // What it has left is told of as empty, and then others of its rooms are counted.
+        rooms.leave(&inventor, &invented);
+        rooms.take_visited();
+        rooms.join(&inventor, &[room("product:another")], 1000, || ()).expect("one room");
+        assert_eq!(rooms.take_visited().len(), 1);
+        assert_eq!(rooms.take_uncounted(), 0);
     }
 }

@@ -16,7 +16,7 @@ use socketioxide::{
     adapter::Adapter,
     extract::{AckSender, Extension, SocketRef},
     handler::{ConnectHandler, FromConnectParts, Value},
-    socket::{Sid, Socket},
+    socket::{DisconnectReason, Sid, Socket},
 };
 
 use tokio::sync::Semaphore;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ClientAddress, Handshake, Peer, Shared,
     hold::{Hold, Missed},
+    limits::Allowance,
     messages::{self, Incoming, Left},
     resume::{self, RESYNC, Resync},
     rooms::Member,
@@ -59,6 +60,8 @@ pub(super) struct Session {
     pub gone: CancellationToken,
     /// Questions that wait for their answers; a client with more is refused.
     pub questions: Semaphore,
+    /// What it may say.
+    pub allowance: Allowance,
     /// The disconnect handler has run.
     ended: AtomicBool,
 }
@@ -105,7 +108,9 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
     let handshake = presented.handshake?;
     let since = since(&handshake.auth, "auth.since")?.map(|position| position.parse());
     let doubts = shared.standing.doubts();
-    let signed_in = shared.sign_in.sign_in(&handshake).await.map_err(|refused| refused.to_string())?;
+    let attempt = shared.limits.sign_in(handshake.address, shared.sign_in.sign_in(&handshake));
+    let signed_in = attempt.await.map_err(|refused| refused.to_string())?;
+    let allowance = shared.limits.connect(signed_in.identity.user_id.as_deref())?;
     let session = Arc::new(Session {
         sid: socket.id,
         member: shared.rooms.new_member(),
@@ -118,6 +123,7 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
         hold: Hold::default(),
         gone: CancellationToken::new(),
         questions: Semaphore::new(QUESTIONS_AT_ONCE),
+        allowance,
         ended: AtomicBool::new(false),
     });
     if let Some(peer) = presented.peer {
@@ -126,8 +132,12 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
     socket.extensions.insert(session.clone());
     socket.on_disconnect({
         let (shared, session) = (shared.clone(), session.clone());
-        move || {
+        move |reason: DisconnectReason| {
             end(&shared, &session);
+            // A connection is for one sign-in.
+            if reason == DisconnectReason::ClientNSDisconnect {
+                shared.connections.end(session.sid);
+            }
             ready(())
         }
     });
@@ -137,7 +147,10 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
             let client = Client { session: session.clone(), socket };
             // The client may know that it is connected before the connect handler runs.
             let missed = open(&shared, &client);
-            let left = messages::handle(&shared, &client.session, incoming, ack);
+            let left = match shared.hear(&client, ack) {
+                Some(ack) => messages::handle(&shared, &client.session, incoming, ack),
+                None => Left::Nothing,
+            };
             let shared = shared.clone();
             async move {
                 match left {

@@ -216,6 +216,7 @@ fn of_type(column: &Column) -> Shape {
         Kind::Decimal => return Shape::Decimal,
         Kind::DecimalArray => return Shape::array(Shape::Decimal),
         Kind::Timestamp => return Shape::Timestamp,
+        Kind::TimestampArray => return Shape::array(Shape::Timestamp),
         Kind::Plain => {}
     }
     let name = if column.base_type.is_empty() { &column.sql_type } else { &column.base_type };
@@ -253,7 +254,7 @@ fn of_name(name: &str) -> Shape {
 }
 
 /// Types whose JSON is text.
-const TEXTS: [&str; 25] = [
+const TEXTS: [&str; 49] = [
     "text",
     "varchar",
     "character varying",
@@ -273,12 +274,36 @@ const TEXTS: [&str; 25] = [
     "inet",
     "cidr",
     "macaddr",
+    "macaddr8",
     "money",
     "xml",
     "bit",
     "varbit",
     "ltree",
     "tsvector",
+    "tsquery",
+    "jsonpath",
+    "pg_lsn",
+    "point",
+    "line",
+    "lseg",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "int4multirange",
+    "int8multirange",
+    "nummultirange",
+    "tsmultirange",
+    "tstzmultirange",
+    "datemultirange",
+    "bit varying",
 ];
 
 #[cfg(test)]
@@ -323,6 +348,12 @@ mod tests {
             ("text[]", "_text", Shape::array(Shape::Text)),
             ("text[]", "", Shape::array(Shape::Text)),
             ("email_address", "text", Shape::Text),
+            ("int4range", "int4range", Shape::Text),
+            ("tstzmultirange[]", "_tstzmultirange", Shape::array(Shape::Text)),
+            ("macaddr8", "", Shape::Text),
+            ("tsquery", "tsquery", Shape::Text),
+            ("pg_lsn", "pg_lsn", Shape::Text),
+            ("point", "point", Shape::Text),
             ("a_composite", "a_composite", Shape::Unknown),
         ] {
             assert_eq!(of_column(&column(sql_type, base_type, &[])), expected, "{sql_type}");

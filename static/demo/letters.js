@@ -31,6 +31,8 @@ export class Letters {
   /** What `notification:KIND` says; `at` is its time. */
   hear(kind, data, at) {
     const { notificationId: id, unread, ...letter } = data;
+    // It lies in the inbox of the store's owner, and not in this one.
+    if (unread === undefined) return;
     if (kind === 'read' || kind === 'deleted') this.become(id, kind);
     else this.known.set(id, { ...letter, kind, createdAt: at.toISOString(), readAt: null, isNew: true });
     this.unread = unread;

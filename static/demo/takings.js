@@ -16,11 +16,12 @@ export const takings = {
     const own = ({ sellerId: seller }) => seller === sellerId;
     const { totalOrders, totalRevenue, averageOrderValue, revenueToday } = figures.find(own) ?? {};
     const cents = (amount) => Math.round(Number(amount ?? 0) * 100);
-    const today = cents(revenueToday) + cents(wholesaleRevenue.find(own)?.revenueToday);
-    setText(byId('revenue-today'), money((today / 100).toFixed(2)));
+    const wholesale = wholesaleRevenue.find(own);
+    const sum = (one, other) => ((cents(one) + cents(other)) / 100).toFixed(2);
+    setText(byId('revenue-today'), money(sum(revenueToday, wholesale?.revenueToday)));
     this.setMetrics({
       totalOrders: totalOrders ?? 0,
-      totalRevenue: totalRevenue ?? '0.00',
+      totalRevenue: sum(totalRevenue, wholesale?.totalRevenue),
       totalProducts: products.filter(own).length,
       averageOrderValue: averageOrderValue ?? '0.00',
     }, new Date(), { quiet: true });

@@ -51,7 +51,7 @@ async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory
     assert_eq!(joined["success"], true, "{joined}");
     let dozing = async || {
         eventually("the listener dozes", async || {
-            metric(process.address, r#"rowcast_doorbell_state{state="dozing"}"#).await == 1.0
+            metric(process.admin, r#"rowcast_doorbell_state{state="dozing"}"#).await == 1.0
         })
         .await;
     };
@@ -60,7 +60,7 @@ async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory
     database.run("update items set stock = stock where id = 1; update items set stock = 0 where id = 100").await;
     client.event_named("item:changed").await;
     dozing().await;
-    let (rings, memory) = (metric(process.address, "rowcast_doorbell_rings_total").await, process.memory());
+    let (rings, memory) = (metric(process.admin, "rowcast_doorbell_rings_total").await, process.memory());
 
     database.run("update items set stock = -id").await;
     let began = Instant::now();
@@ -74,12 +74,12 @@ async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory
         peak = peak.max(process.memory());
     }
     eventually("all of it is swept", async || {
-        metric(process.address, r#"rowcast_changes_swept_total{op="UPDATE",table="items"}"#).await == ROWS as f64 + 1.0
+        metric(process.admin, r#"rowcast_changes_swept_total{op="UPDATE",table="items"}"#).await == ROWS as f64 + 1.0
     })
     .await;
     eprintln!("{ROWS} changes swept in {:?}, memory grew by {} MB", began.elapsed(), (peak - memory) / 1_000_000);
-    assert_eq!(metric(process.address, r#"rowcast_events_total{type="item:changed"}"#).await, ROWS as f64 + 1.0);
-    assert_eq!(metric(process.address, "rowcast_doorbell_rings_total").await, rings + 1.0);
+    assert_eq!(metric(process.admin, r#"rowcast_events_total{type="item:changed"}"#).await, ROWS as f64 + 1.0);
+    assert_eq!(metric(process.admin, "rowcast_doorbell_rings_total").await, rings + 1.0);
     assert!(peak - memory < 150_000_000, "it grew by {} bytes", peak - memory);
     assert!(client.is_connected(), "a client that keeps up is never cut off");
     assert!(process.terminate().await);

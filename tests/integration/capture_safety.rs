@@ -64,7 +64,7 @@ async fn survives_with(database: Database, service: Service, fault: &str, alarm:
     let stock: i32 = database.row("select stock from products where id = 'product-1'", &[]).await.get(0);
     assert_eq!(stock, 498);
     eventually(&format!("/readyz answers 503 and {alarm:?}"), async || {
-        let (status, reason) = get(service.address, "/readyz").await.unwrap();
+        let (status, reason) = get(service.admin, "/readyz").await.unwrap();
         status == 503 && reason.contains(alarm)
     })
     .await;

@@ -109,7 +109,7 @@ async fn a_role_without_privilege_is_told_what_it_needs() {
     let ran = rowcast(&stranger(&unmigrated), &["migrate"]).await;
     assert_refused(&ran, 6, "as the owner of the application's tables, with CREATE on the database", "migrate");
     for (command, expected) in [
-        (&SERVE as &[&str], "rowcast.grant_gateway"),
+        (&SERVE as &[&str], "rowcast migrate --gateway-role"),
         (&["migrate"], "permission denied"),
         (&["migrate", "--down"], "permission denied"),
         (&["watch", "order_items"], "permission denied"),
@@ -141,7 +141,7 @@ async fn a_database_that_is_not_as_expected_is_explained() {
 
     let older = Database::marketplace().await;
     rowcast(&older.url, &["migrate", "--down"]).await.succeeded();
-    assert_refused(&rowcast(&older.url, &SERVE).await, 7, "the database is at migration 2", "older");
+    assert_refused(&rowcast(&older.url, &SERVE).await, 7, "the database is at migration 3", "older");
 
     let newer = Database::marketplace().await;
     newer.run("insert into rowcast.migration (version, name) values (999, 'from the future')").await;
@@ -263,7 +263,7 @@ async fn a_second_instance_stands_by_and_takes_over_when_the_first_is_killed() {
     let first = Process::start(&database.url).await.ready().await;
     let second = Process::start(&database.url).await;
     eventually("the second stands by and names the holder", async || {
-        let (status, reason) = get(second.address, "/readyz").await.unwrap();
+        let (status, reason) = get(second.admin, "/readyz").await.unwrap();
         status == 503 && reason.contains("standing by") && reason.contains("rowcast doorbell")
     })
     .await;

@@ -79,6 +79,38 @@ async fn init_writes_a_catalog_without_faults_and_never_over_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_example_that_init_writes_works_on_the_table_that_it_names() {
+    let database = Database::empty().await;
+    database
+        .run(
+            "create table tasks (id int primary key, title text, done boolean, owner_id text);
+             insert into tasks values (1, 'Water the plants', null, 'ann')",
+        )
+        .await;
+    database.migrate().await;
+    rowcast(&database.url, &["watch", "tasks"]).await.succeeded();
+    let (_files, mine) = directory();
+    rowcast("", &["catalog", "init", &mine]).await.succeeded();
+    let checked = rowcast(&database.url, &["check", "--catalog", &mine, "--json"]).await.succeeded();
+    let report: Value = serde_json::from_str(&checked.stdout).expect("JSON");
+    assert_eq!((&report["events"][0]["state"], &report["warnings"]), (&json!("live"), &json!([])), "{report}");
+    for (update, expected) in [
+        ("done = true", "fires   task:done"),
+        ("done = null", "silent  task:done: when is false"),
+        ("done = false", "silent  task:done: when is false"),
+        ("done = true", "fires   task:done"),
+        ("title = 'Water them'", "silent  task:done: done did not change"),
+    ] {
+        database.run(&format!("update tasks set {update}")).await;
+        let id = database.count("select max(id) from rowcast.change").await.to_string();
+        let ran = rowcast(&database.url, &["catalog", "test", "--catalog", &mine, "--change", &id]).await;
+        assert_says(&ran, &[expected]);
+        let told = ran.stdout.contains(r#""data":{"taskId":1,"title":"Water the plants"}"#);
+        assert_eq!(told, expected.starts_with("fires"), "{}", ran.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_built_in_catalog_is_copied_whole() {
     let (_files, mine) = directory();
     rowcast("", &["catalog", "init", &mine, "--built-in"]).await.succeeded();

@@ -8,6 +8,7 @@
 //! of in `orders`; that it is revenue too, and a notification, is told in the rows of these.
 
 mod analytics;
+mod cart_holders;
 mod carts;
 mod cast;
 mod compare;
@@ -25,7 +26,7 @@ mod quotations;
 mod restock;
 mod revenue;
 mod row;
-mod stage;
+pub mod stage;
 mod stock;
 mod views;
 mod wholesale;

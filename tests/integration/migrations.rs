@@ -41,7 +41,7 @@ async fn the_applications_schema_gains_triggers_alone_and_uninstall_takes_them_a
             || statement.starts_with("CREATE TRIGGER rowcast_truncate AFTER TRUNCATE ON public.");
         assert!(ours && statement.contains(" EXECUTE FUNCTION rowcast.capture("), "{statement}");
     }
-    assert_eq!(added.len(), 14, "two on each of seven tables");
+    assert_eq!(added.len(), 20, "two on each of ten tables");
     expected.extend(added.into_iter().cloned());
     let sorted = |mut statements: Vec<String>| {
         statements.sort();
@@ -77,7 +77,7 @@ async fn migrate_is_safe_to_repeat_and_says_how_the_tables_stand() {
     let installed = objects(&database).await;
 
     let second = rowcast(&database.url, &["migrate"]).await.succeeded().stdout;
-    assert!(second.contains("up to date at 0003") && !second.contains("applied"), "{second}");
+    assert!(second.contains("up to date at 0004") && !second.contains("applied"), "{second}");
     assert_eq!(objects(&database).await, installed);
 
     database.run("create table carts (id int primary key, items jsonb)").await;
@@ -108,14 +108,19 @@ async fn a_dry_run_changes_nothing_and_its_output_runs_through_psql() {
 
     let down = rowcast(&database.url, &["migrate", "--down", "--dry-run"]).await.succeeded().stdout;
     let installed = objects(&database).await;
-    assert!(down.contains("delete from rowcast.migration where version = 3"), "{down}");
+    assert!(down.contains("delete from rowcast.migration where version = 4"), "{down}");
     assert_eq!(objects(&database).await, installed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     let (by_psql, by_rowcast) = (Database::unmigrated().await, Database::unmigrated().await);
-    for file in ["0001_capture.up.sql", "0002_watch_marketplace.up.sql", "0003_inbox_and_schedules.up.sql"] {
+    for file in [
+        "0001_capture.up.sql",
+        "0002_watch_marketplace.up.sql",
+        "0003_inbox_and_schedules.up.sql",
+        "0004_identity.up.sql",
+    ] {
         let Some(ran) = psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await else { return };
         ran.succeeded();
     }
@@ -124,7 +129,12 @@ async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     rowcast(&by_rowcast.url, &["migrate"]).await.succeeded();
     assert_eq!(objects(&by_psql).await, objects(&by_rowcast).await);
 
-    for file in ["0003_inbox_and_schedules.down.sql", "0002_watch_marketplace.down.sql", "0001_capture.down.sql"] {
+    for file in [
+        "0004_identity.down.sql",
+        "0003_inbox_and_schedules.down.sql",
+        "0002_watch_marketplace.down.sql",
+        "0001_capture.down.sql",
+    ] {
         psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await.expect("as before").succeeded();
     }
     assert!(objects(&by_psql).await.is_empty());
@@ -137,6 +147,8 @@ async fn down_undoes_one_migration_at_a_time_until_nothing_is_left() {
     let triggers = "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid
                     where t.tgname like 'rowcast%' and c.relnamespace = 'public'::regnamespace";
 
+    let newest = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
+    assert!(newest.contains("undone   0004"), "{newest}");
     let first = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
     assert!(first.contains("undone   0003"), "{first}");
     let next = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
@@ -149,7 +161,7 @@ async fn down_undoes_one_migration_at_a_time_until_nothing_is_left() {
     assert!(third.contains("nothing to undo"), "{third}");
 
     rowcast(&database.url, &["migrate"]).await.succeeded();
-    assert_eq!(database.count(triggers).await, 14);
+    assert_eq!(database.count(triggers).await, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +173,7 @@ async fn uninstall_asks_and_without_a_terminal_takes_that_for_a_no() {
         stderr.contains("--yes") && stdout.contains("the triggers of") && stdout.contains("products"),
         "{stdout}{stderr}"
     );
-    assert_eq!(database.count("select count(*) from rowcast.watched where schema = 'public'").await, 7);
+    assert_eq!(database.count("select count(*) from rowcast.watched where schema = 'public'").await, 10);
 
     rowcast(&database.url, &["uninstall", "--yes"]).await.succeeded();
     let again = rowcast(&database.url, &["uninstall"]).await.succeeded().stdout;
@@ -206,6 +218,160 @@ async fn excluded_columns_are_nowhere_in_the_log_and_alone_log_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_table_with_a_list_only_these_columns_are_ever_in_the_log() {
+    let database = Database::marketplace().await;
+    database
+        .run(r#"create table accounts (id int primary key, "Role" text, password text, last_login timestamptz)"#)
+        .await;
+    let watch = ["watch", "accounts", "--only", "id,Role", "no_such_column"];
+    assert_eq!(rowcast(&database.url, &watch).await.succeeded().stdout, "watched  accounts\n");
+    assert_eq!(rowcast(&database.url, &watch).await.succeeded().stdout, "unchanged  accounts\n");
+    database
+        .run(
+            r#"insert into accounts values (1, 'a', 'hunter2', null);
+             update accounts set password = 'hunter2 again', last_login = now();
+             update accounts set "Role" = 'b', password = 'hunter2';
+             alter table accounts add column reset_token text default 'hunter2';
+             update accounts set reset_token = 'hunter2 too';
+             insert into accounts values (2, 'c', 'hunter2', now(), 'hunter2');
+             delete from accounts where id = 1;
+             truncate accounts"#,
+        )
+        .await;
+    let log = database.client.query("select op::text, old::text, new::text from rowcast.change order by id", &[]).await;
+    let log: Vec<(String, Option<String>, Option<String>)> =
+        log.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let row = |id: i32, role: &str| Some(format!(r#"{{"id": {id}, "Role": "{role}"}}"#));
+    let expected = [
+        ("I", None, row(1, "a")),
+        ("U", row(1, "a"), row(1, "b")),
+        ("I", None, row(2, "c")),
+        ("D", row(1, "b"), None),
+        ("T", None, None),
+    ];
+    assert_eq!(log, expected.map(|(op, old, new)| (op.to_owned(), old, new)));
+    let listed = "select count(*) from rowcast.watched where only_columns = array['Role', 'id', 'no_such_column']";
+    assert_eq!(database.count(listed).await, 1);
+
+    // Watched again, as an inactive rule advises, it keeps its list.
+    database.run("alter table accounts disable trigger rowcast_capture").await;
+    rowcast(&database.url, &["watch", "accounts"]).await.succeeded();
+    assert_eq!(database.count(listed).await, 1);
+    rowcast(&database.url, &["unwatch", "accounts"]).await.succeeded();
+    rowcast(&database.url, &["watch", "accounts"]).await.succeeded();
+    assert_eq!(database.count("select count(*) from rowcast.watched where only_columns is not null").await, 3);
+    let both = rowcast(&database.url, &["watch", "accounts", "--only", "id", "--exclude", "password"]).await;
+    assert_eq!(both.code, 2, "{}", both.stderr);
+    let nothing = database.client.batch_execute("select rowcast.watch('accounts', only_columns => '{}')").await;
+    assert!(nothing.unwrap_err().to_string().contains("db error"));
+}
+
+/// An array of names as Postgres prints it is parsed again from the trigger's arguments.
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_names_of_columns_come_back_from_the_trigger_as_they_were() {
+    let database = Database::marketplace().await;
+    database.run("create table odd (id int)").await;
+    let odd: Vec<String> = [r"\000", r"back\slash", "quo\"te", "com,ma", "{brace}", "a'b", "Ü", " "]
+        .iter()
+        .map(|&name| name.into())
+        .collect();
+    let mut sorted: Vec<String> = odd.clone();
+    let row = database.row("select array_agg(e order by e) from unnest($1::text[]) e", &[&odd]).await;
+    sorted.clone_from(&row.get(0));
+    for (excluded, only) in [(&odd, None), (&Vec::new(), Some(&odd)), (&odd, Some(&odd))] {
+        let watched: String = database.row("select rowcast.watch('odd', $1, $2)", &[excluded, &only]).await.get(0);
+        assert_eq!(watched, "watched");
+        let row =
+            database.row("select excluded, only_columns from rowcast.watched where relation = 'odd'::regclass", &[]);
+        let row = row.await;
+        let expected = if excluded.is_empty() { Vec::new() } else { sorted.clone() };
+        assert_eq!(row.get::<_, Vec<String>>(0), expected);
+        assert_eq!(row.get::<_, Option<Vec<String>>>(1), only.map(|_| sorted.clone()));
+        database.run("insert into odd values (1); delete from odd").await;
+    }
+    assert_eq!(database.count("select last_value from rowcast.loss where not is_called").await, 1, "nothing was lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_accounts_and_sessions_only_what_revokes_a_right_is_captured() {
+    let database = Database::unmigrated().await;
+    database
+        .run(
+            "alter table users add column password text;
+             create table session (sid varchar primary key, sess json not null, expire timestamp(6) not null)",
+        )
+        .await;
+    let said = rowcast(&database.url, &["migrate"]).await.succeeded().stdout;
+    for table in ["users", "user_store_memberships", "sessions", "session"] {
+        assert!(said.contains(&format!("watched  {table}\n")), "{said}");
+    }
+    database
+        .run(
+            "insert into users (id, email, password, role) values ('u9', 'u9@example.com', 'hunter2', 'customer');
+             update users set password = 'hunter2 again', username = 'x' where id = 'u9';
+             update users set role = 'seller' where id = 'u9';
+             insert into session values ('s9', '{\"passport\": {\"user\": \"hunter2\"}}', '2030-01-01');
+             update session set sess = '{\"cart\": \"hunter2\"}';
+             update session set expire = '2031-01-01';
+             insert into sessions values ('s9', '{\"passport\": {\"user\": \"hunter2\"}}', '2030-01-01')",
+        )
+        .await;
+    let log = database
+        .client
+        .query("select format('%s %s %s %s', \"table\", op, old, new) from rowcast.change order by id", &[]);
+    let log: Vec<String> = log.await.unwrap().iter().map(|row| row.get(0)).collect();
+    let user = |role: &str| {
+        format!(r#"{{"id": "u9", "role": "{role}", "seller_id": null, "user_type": null, "is_platform_admin": 0}}"#)
+    };
+    let session = |year: u32| format!(r#"{{"sid": "s9", "expire": "{year}-01-01T00:00:00"}}"#);
+    let expected = [
+        format!("users I  {}", user("customer")),
+        format!("users U {} {}", user("customer"), user("seller")),
+        format!("session I  {}", session(2030)),
+        format!("session U {} {}", session(2030), session(2031)),
+        format!("sessions I  {}", session(2030)),
+    ];
+    assert_eq!(log, expected);
+    assert_eq!(database.count("select count(*) from rowcast.change c where c::text like '%hunter2%'").await, 0);
+
+    // The version before could not keep the rest out.
+    rowcast(&database.url, &["migrate", "--down"]).await.succeeded();
+    database
+        .run("update users set password = 'hunter2', role = 'x'; update products set stock = 3 where id = 'product-1'")
+        .await;
+    assert_eq!(
+        database.count("select count(*) from rowcast.change where old is not null and \"table\" = 'users'").await,
+        1
+    );
+    assert_eq!(database.count("select count(*) from rowcast.change where \"table\" = 'products'").await, 1);
+    rowcast(&database.url, &["migrate"]).await.succeeded();
+    database.run("update users set role = 'y' where id = 'u9'").await;
+    assert_eq!(
+        database.count("select count(*) from rowcast.change where old is not null and \"table\" = 'users'").await,
+        2
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_accounts_that_was_watched_before_or_looks_otherwise_is_left_as_it_is() {
+    let database = Database::unmigrated().await;
+    rowcast(&database.url, &["migrate"]).await.succeeded();
+    rowcast(&database.url, &["migrate", "--down"]).await.succeeded();
+    database
+        .run("alter table sessions drop column sess; create view session as select 1 as sid, 2 as sess, 3 as expire")
+        .await;
+    let older = rowcast(&database.url, &["watch", "order_items"]).await;
+    assert!(older.code == 7 && older.stderr.contains("it lacks migration 4"), "{}", older.stderr);
+    database.run("select rowcast.watch('users', array['email'])").await;
+    rowcast(&database.url, &["migrate"]).await.succeeded();
+    let users = "select count(*) from rowcast.watched where relation = 'users'::regclass
+                 and excluded = array['email'] and only_columns is null";
+    assert_eq!(database.count(users).await, 1);
+    let sessions = r#"select count(*) from rowcast.watched where "table" in ('session', 'sessions')"#;
+    assert_eq!(database.count(sessions).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn only_tables_can_be_watched_and_a_name_is_taken_as_in_sql() {
     let database = Database::marketplace().await;
     database
@@ -247,7 +413,7 @@ async fn two_migrations_at_once_wait_for_each_other() {
     let (first, second) = (first.succeeded().stdout, second.succeeded().stdout);
     let (applied, idle) = if first.contains("applied") { (first, second) } else { (second, first) };
     assert!(applied.contains("applied  0001") && applied.contains("applied  0002"), "{applied}");
-    assert!(idle.contains("up to date at 0003"), "{idle}");
+    assert!(idle.contains("up to date at 0004"), "{idle}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

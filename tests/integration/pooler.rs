@@ -8,7 +8,7 @@ use std::{
 use rowcast::{
     capture::{Capture, Sink, SinkError},
     change::{Page, Tables},
-    config::CaptureConfig,
+    config::{CaptureConfig, DatabaseUrl},
     metrics::Metrics,
     position::Position,
     readiness::Readiness,
@@ -57,7 +57,7 @@ fn capture(url: &str) -> Capturing {
     let (sender, readiness) = watch::channel(Readiness::not_ready("starting"));
     let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
     let capture = Capture {
-        database: url.parse().unwrap(),
+        database: DatabaseUrl::parse(url).unwrap().for_capture().unwrap(),
         options: CaptureConfig::default().options(),
         sink: Collect(Arc::clone(&changes)),
         readiness: sender,
@@ -139,6 +139,63 @@ async fn what_rowcast_asks_of_its_own_connections_does_not_stay_with_the_applica
         application.batch_execute("update orders set status = status where false").await.unwrap();
         applications.push(application);
     }
+}
+
+/// Prepares on so many of the pooler's eight connections, under the names that clients of ours would use, what says no.
+async fn say_no(url: &str, connections: usize) {
+    let mut others = Vec::new();
+    for number in 0..8 {
+        let other = connect(url).await;
+        other.batch_execute("begin").await.unwrap();
+        let names = (0..4).flat_map(|number| [format!("s{number}"), format!("sqlx_s_{number}")]);
+        for name in names.filter(|_| number < connections) {
+            other.batch_execute(&format!("prepare {name} as select false")).await.unwrap();
+        }
+        others.push(other);
+    }
+    for other in &others {
+        other.batch_execute("commit").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_compare_say_that_a_pooler_loses_what_they_prepare() {
+    let database = Database::marketplace().await;
+    let Some(pooler) = Pooler::start(&database.url).await else { return };
+    let url = pooler.url(&database.url);
+    say_no(&url, 4).await;
+    // An application's transactions, so that now this connection is free and now that one.
+    let mut traffic = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let application = connect(&url).await;
+        traffic.spawn(async move {
+            while application.batch_execute("begin; select pg_sleep(0.001); commit").await.is_ok() {}
+        });
+    }
+    for round in 0..4 {
+        for command in ["check", "types", "asyncapi"] {
+            let ran = rowcast(&url, &[command]).await;
+            assert_eq!(ran.code, 5, "{command}, round {round}: {}", ran.stderr);
+            let said = ran.stderr.contains("a transaction pooler stands between that loses prepared statements");
+            assert!(said, "{command}, round {round}: {}", ran.stderr);
+            assert_eq!(ran.stdout, "");
+        }
+    }
+    traffic.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_prepared_on_a_poolers_connections_does_not_answer_whether_the_database_is_migrated() {
+    let database = Database::marketplace().await;
+    let Some(pooler) = Pooler::start(&database.url).await else { return };
+    let url = pooler.url(&database.url);
+    say_no(&url, 8).await;
+    let options = url.parse::<sqlx::postgres::PgConnectOptions>().unwrap().extra_float_digits(None);
+    let pool = sqlx::PgPool::connect_with(options).await.unwrap();
+    for _ in 0..20 {
+        rowcast::migrate::require_current(&pool).await.expect("it is migrated");
+    }
+    pool.close().await;
 }
 
 /// Settings that a command of rowcast could have a reason to change.

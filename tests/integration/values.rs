@@ -149,7 +149,7 @@ async fn numbers_and_times_keep_every_digit() {
         ("local", json!("2026-01-31T12:00:00.000Z")),
         ("price", json!("19.90")),
         ("exacts", json!(["1.50", null, "NaN", "12345678901234567890.5"])),
-        ("moments", json!(["2026-01-31T17:30:00+05:30"])),
+        ("moments", json!(["2026-01-31T12:00:00.000Z"])),
     ] {
         assert_eq!(data[key], expected, "{key}");
     }

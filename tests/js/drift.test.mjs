@@ -49,7 +49,8 @@ describe('the schema of the application', () => {
     assert.deepEqual([...new Set(found.map(({ table }) => table))].sort(), [
       'carts', 'orders', 'products',
       'rowcast.notification', // the inbox, in the schema of rowcast
-      'trade_quotations', 'wholesale_invitations', 'wholesale_orders', 'wholesale_payments',
+      'sessions', 'trade_quotations', 'user_store_memberships', 'users', // only what says who may hear what
+      'wholesale_invitations', 'wholesale_orders', 'wholesale_payments',
     ])
     for (const { name, schema } of found) {
       assert.equal(schema, 'rowcast', `${name} calls a function of the schema rowcast`)

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
 import { after, before, describe, it } from 'node:test'
+import { promisify } from 'node:util'
+import Ajv from 'ajv'
 import { analytics } from './events/analytics.mjs'
 import { carts } from './events/carts.mjs'
 import { BOWL, DRAFT, TEAPOT, cast } from './events/cast.mjs'
@@ -13,6 +17,7 @@ import { stock } from './events/stock.mjs'
 import { wholesale } from './events/wholesale.mjs'
 import { impatientCatalog } from './harness/catalog.mjs'
 import { heardSince, settle, watchMarker } from './harness/marker.mjs'
+import { rowcastBinary } from './harness/paths.mjs'
 import { openSnapshot, settled } from './harness/snapshot.mjs'
 import { stage } from './harness/stage.mjs'
 
@@ -69,6 +74,23 @@ describe("the application's actions", () => {
   it('make each of the 44 events, and the three of the gateway', () => {
     assert.deepEqual([...heardKinds].sort(), [...KINDS].sort())
     assert.equal(KINDS.length, 44 + 3)
+  })
+
+  it('are of the kinds and shapes that `rowcast asyncapi` tells', async () => {
+    const env = { ...process.env, DATABASE_URL: on.database.url }
+    const { stdout } = await promisify(execFile)(rowcastBinary(), ['asyncapi'], { env, maxBuffer: 2 ** 24 })
+    const document = JSON.parse(stdout)
+    const ajv = new Ajv({ strict: false, allErrors: true }).addSchema(document, 'contract')
+    const messages = Object.entries(document.components.messages)
+    const known = JSON.parse(await readFile(new URL('events/snapshot.json', import.meta.url), 'utf8'))
+    const all = Object.entries(known).flatMap(([row, heard]) => Object.values(heard).flat().map((event) => ({ row, event })))
+    for (const { row, event } of all) {
+      const [name] = messages.find(([, message]) => message.name === event.type) ?? []
+      assert.ok(name, `${row}: the document has no ${event.type}`)
+      const valid = ajv.validate({ $ref: `contract#/components/schemas/${name}` }, event)
+      assert.ok(valid, `${row}: ${JSON.stringify(event)}: ${ajv.errorsText()}`)
+    }
+    assert.deepEqual([...new Set(all.map(({ event }) => kindOf(event)))].sort(), [...KINDS].sort())
   })
 
   it('are all that the snapshot holds', () => assert.deepEqual(snapshot.left(), []))

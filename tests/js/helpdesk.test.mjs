@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname } from 'node:path'
@@ -90,19 +91,19 @@ describe('a help desk with rules of its own', () => {
 })
 
 describe('the page on rules of your own', () => {
-  let database, blocks, folder, environment
+  let database, blocks, folder, shell, serviceUrl
   const running = new Map()
   before(async () => {
     database = await createDatabase([])
     folder = await mkdtemp(`${tmpdir()}/custom-rules-`)
-    await symlink(`${repository}/examples`, `${folder}/examples`)
-    await symlink(`${repository}/tests/js/node_modules`, `${folder}/node_modules`)
-    environment = {
-      DATABASE_URL: database.url,
-      ROWCAST_LISTEN: '127.0.0.1:0',
-      NO_COLOR: '1',
-      PATH: `${dirname(rowcastBinary())}:${process.env.PATH}`,
-    }
+    // A clone that has been built, and a home.
+    await mkdir(`${folder}/clone/target/release`, { recursive: true })
+    await symlink(rowcastBinary(), `${folder}/clone/target/release/rowcast`)
+    for (const path of ['examples', 'catalog']) await symlink(`${repository}/${path}`, `${folder}/clone/${path}`)
+    await mkdir(`${folder}/home`)
+    const { DATABASE_URL, ROWCAST, ...environment } = process.env
+    Object.assign(environment, { HOME: `${folder}/home`, ROWCAST_LISTEN: '127.0.0.1:0', ROWCAST_ADMIN_LISTEN: '127.0.0.1:0', NO_COLOR: '1' })
+    shell = { folder: `${folder}/clone`, environment }
     const page = await readFile(`${repository}/docs/custom-rules.md`, 'utf8')
     blocks = [...page.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language, text]) => ({ language, text }))
   })
@@ -113,13 +114,17 @@ describe('the page on rules of your own', () => {
   })
 
   it('shows what happens, command by command', async () => {
+    const { stdout: clean } = await run('git', ['status', '--porcelain', 'catalog', 'examples'], { cwd: repository })
     let ran = 0
     for (const { language, text } of blocks) {
       if (language === 'console') for (const step of steps(text)) (ran += 1), await follow(step)
       if (language === 'toml' || language === 'js') await write(text)
       if (language === 'text') await transcript(text)
     }
-    assert.ok(ran > 15, `expected the page's commands, found ${ran}`)
+    assert.ok(ran > 20, `expected the page's commands, found ${ran}`)
+    assert.equal(shell.folder, `${folder}/home/helpdesk`)
+    const { stdout } = await run('git', ['status', '--porcelain', 'catalog', 'examples'], { cwd: repository })
+    assert.equal(stdout, clean, 'the clone is as it was')
   })
 
   it('teaches rules that stand in the example too', async () => {
@@ -141,10 +146,19 @@ describe('the page on rules of your own', () => {
     return found
   }
 
+  /** One command after the other, as in one terminal: where it is and what is exported stays. */
   async function follow({ command, output }) {
     if (/^(rowcast serve|node client)/.test(command)) return start(command, output)
-    const { stdout, stderr } = await run('bash', ['-c', `${command}\n`], { cwd: folder, env: { ...process.env, ...environment } })
+    if (command === 'createdb helpdesk') return // the test's database is there
+    const here = command.replace('postgres://localhost/helpdesk', database.url)
+    const script = `${here}\npwd > ${folder}/pwd; env -0 > ${folder}/env\n`
+    const { stdout, stderr } = await run('bash', ['-c', script], { cwd: shell.folder, env: shell.environment })
       .catch((error) => error)
+    const exported = (await readFile(`${folder}/env`, 'utf8')).split('\0').filter(Boolean)
+    shell = {
+      folder: (await readFile(`${folder}/pwd`, 'utf8')).trimEnd(),
+      environment: Object.fromEntries(exported.map((line) => /^([^=]*)=(.*)$/s.exec(line).slice(1))),
+    }
     matches(command, output.join('\n'), `${stdout}${stderr}`)
   }
 
@@ -152,23 +166,26 @@ describe('the page on rules of your own', () => {
     const [program, ...args] = command.split(' ')
     const serves = program === 'rowcast'
     const child = await startChild(serves ? rowcastBinary() : process.execPath, args, {
-      cwd: folder,
-      env: environment,
+      cwd: shell.folder,
+      env: shell.environment,
       ready: serves ? /listening on (http:\S+)/ : /is connected\n/,
     })
     running.set(serves ? 'service' : args[1], child)
     if (!serves) return matches(command, output.join('\n'), child.output())
     assert.match(output.join('\n'), /^…listening on http:\/\/127\.0\.0\.1:4000$/)
-    environment.SERVICE = child.match[1]
-    const ready = async () => (await fetch(`${environment.SERVICE}/readyz`)).status === 200
+    serviceUrl = child.match[1]
+    const ready = async () => (await fetch(`${serviceUrl}/readyz`)).status === 200
     await until(ready, () => `the service to be ready:\n${child.output()}`)
   }
 
   /** Files name themselves in their first line. The client is given the service's port. */
   async function write(text) {
     const [, path] = /^(?:#|\/\/) (\S+)\n/.exec(text)
-    await mkdir(dirname(`${folder}/${path}`), { recursive: true })
-    await writeFile(`${folder}/${path}`, text.replace('http://localhost:4000', environment.SERVICE))
+    if (!existsSync(`${shell.folder}/node_modules`)) {
+      await symlink(`${repository}/tests/js/node_modules`, `${shell.folder}/node_modules`)
+    }
+    await mkdir(dirname(`${shell.folder}/${path}`), { recursive: true })
+    await writeFile(`${shell.folder}/${path}`, text.replace('http://localhost:4000', serviceUrl))
   }
 
   /** Everything that a client prints, from its start. */

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error as WsError, Message},
+    tungstenite::{Error as WsError, Message, client::IntoClientRequest},
 };
 
 /// Longer than anything takes that works, even on a busy machine.
@@ -67,7 +67,12 @@ impl Drop for Client {
 impl Client {
     /// Connects by WebSocket. `url` is the server's, as in `http://127.0.0.1:4000`; `auth` may be `null`.
     pub async fn connect(url: &str, auth: Value) -> Result<Self, Refused> {
-        let mut socket = open_websocket(url, None).await?;
+        Self::connect_with(url, auth, &[]).await
+    }
+
+    /// The same with headers, as a browser sends cookies.
+    pub async fn connect_with(url: &str, auth: Value, headers: &[(&'static str, &str)]) -> Result<Self, Refused> {
+        let mut socket = open_websocket(url, None, headers).await?;
         let open = text(&mut socket).await?;
         if !open.starts_with('0') {
             return Err(Refused(format!("expected an open packet, found {open}")));
@@ -77,12 +82,21 @@ impl Client {
 
     /// Connects as browsers do: by polling, upgraded to a WebSocket.
     pub async fn connect_upgraded(url: &str, auth: Value) -> Result<Self, Refused> {
-        let open = poll(url, "EIO=4&transport=polling").await?;
+        Self::connect_upgraded_with(url, auth, &[]).await
+    }
+
+    /// The same with headers.
+    pub async fn connect_upgraded_with(
+        url: &str,
+        auth: Value,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Refused> {
+        let open = poll_with(url, "EIO=4&transport=polling", headers).await?;
         let open: Value = open
             .strip_prefix('0')
             .and_then(|json| serde_json::from_str(json).ok())
             .ok_or_else(|| Refused(format!("expected an open packet, found {open}")))?;
-        let mut socket = open_websocket(url, open["sid"].as_str()).await?;
+        let mut socket = open_websocket(url, open["sid"].as_str(), headers).await?;
         send(&mut socket, "2probe").await?;
         let probe = text(&mut socket).await?;
         if probe != "3probe" {
@@ -193,6 +207,11 @@ impl Client {
         }
     }
 
+    /// Sends a binary packet, such as one that an event has announced.
+    pub async fn send_binary(&self, bytes: &'static [u8]) {
+        self.sink.lock().await.send(Message::binary(bytes)).await.expect("sent");
+    }
+
     /// The next event in the order of arrival, or `None` if there is none within `timeout` or the connection has ended.
     pub async fn next_event(&mut self, timeout: Duration) -> Option<(String, Value)> {
         if let Some(event) = self.passed_over.pop_front() {
@@ -262,21 +281,29 @@ impl Client {
     }
 }
 
-async fn open_websocket(url: &str, sid: Option<&str>) -> Result<Socket, Refused> {
+async fn open_websocket(url: &str, sid: Option<&str>, headers: &[(&'static str, &str)]) -> Result<Socket, Refused> {
     let url = url.trim_end_matches('/').replacen("http", "ws", 1);
     let sid = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
-    let (socket, _) = connect_async(format!("{url}/socket.io/?EIO=4&transport=websocket{sid}"))
-        .await
-        .map_err(|error| Refused(format!("transport: {error}")))?;
+    let mut request = format!("{url}/socket.io/?EIO=4&transport=websocket{sid}").into_client_request().expect("a URL");
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().expect("a header's value"));
+    }
+    let (socket, _) = connect_async(request).await.map_err(|error| Refused(format!("transport: {error}")))?;
     Ok(socket)
 }
 
 /// One polling request, answered with the text of the response's body.
 pub async fn poll(url: &str, query: &str) -> Result<String, Refused> {
+    poll_with(url, query, &[]).await
+}
+
+/// The same with headers.
+async fn poll_with(url: &str, query: &str, headers: &[(&'static str, &str)]) -> Result<String, Refused> {
     let transport = |error: std::io::Error| Refused(format!("transport: {error}"));
     let host = url.trim_start_matches("http://").trim_end_matches('/');
     let mut tcp = TcpStream::connect(host).await.map_err(transport)?;
-    let request = format!("GET /socket.io/?{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!("GET /socket.io/?{query} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
     tcp.write_all(request.as_bytes()).await.map_err(transport)?;
     let mut response = String::new();
     tcp.read_to_string(&mut response).await.map_err(transport)?;

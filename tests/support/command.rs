@@ -35,7 +35,8 @@ pub async fn rowcast(url: &str, arguments: &[&str]) -> Ran {
 /// The binary, with nothing of the tests' own environment that it reads.
 pub fn rowcast_command(url: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
-    command.env("DATABASE_URL", url).env_remove("ROWCAST_LISTEN").env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+    command.env("DATABASE_URL", url).env("ROWCAST_ADMIN_LISTEN", "127.0.0.1:0").env_remove("ROWCAST_LISTEN");
+    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
     command
 }
 

@@ -3,7 +3,9 @@
 pub mod client;
 pub mod command;
 pub mod database;
+pub mod mutate;
 pub mod pooler;
+pub mod raw;
 pub mod roles;
 pub mod server;
 pub mod service;

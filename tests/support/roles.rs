@@ -20,21 +20,32 @@ pub async fn create(database: &Database, role: &str) {
         .await;
 }
 
-/// The marketplace, migrated by its owner.
-pub async fn marketplace() -> Database {
-    let database = Database::empty().await;
+/// The marketplace, owned by [`OWNER`], as it was before rowcast came.
+pub async fn unmigrated() -> Database {
+    owned(Database::empty().await).await
+}
+
+/// Has a database's marketplace be made by its owner.
+async fn owned(database: Database) -> Database {
     create(&database, OWNER).await;
-    create(&database, GATEWAY).await;
     let name: String = database.row("select current_database()::text", &[]).await.get(0);
-    database.run(&format!("grant create on database {name} to {OWNER}; alter schema public owner to {OWNER}")).await;
-    database.run(&format!("set role {OWNER}; {SCHEMA}; {SEED}; reset role")).await;
-    rowcast(&url_of(&database.url, OWNER), &["migrate"]).await.succeeded();
+    // Before Postgres 15 everybody may create objects in `public`.
     database
         .run(&format!(
-            "set role {OWNER}; select rowcast.grant_gateway('{GATEWAY}');
-             grant select on all tables in schema public to {GATEWAY}; reset role"
+            "grant create on database {name} to {OWNER}; alter schema public owner to {OWNER};
+             revoke create on schema public from public"
         ))
         .await;
+    database.run(&format!("set role {OWNER}; {SCHEMA}; {SEED}; reset role")).await;
+    database
+}
+
+/// The marketplace, migrated by its owner, who lets the gateway run the built-in catalog's queries.
+pub async fn marketplace() -> Database {
+    let database = unmigrated().await;
+    create(&database, GATEWAY).await;
+    let owner = url_of(&database.url, OWNER);
+    rowcast(&owner, &["migrate", "--gateway-role", GATEWAY]).await.succeeded();
     database
 }
 

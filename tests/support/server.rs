@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
@@ -50,6 +51,41 @@ impl Server {
         let rules = std::fs::read_to_string(&file).expect("pg_hba.conf");
         std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).expect("written");
         super::database::connect(&self.url).await.batch_execute("select pg_reload_conf()").await.expect("reloaded");
+    }
+
+    /// From now on it speaks TLS, with this certificate and key; with the CA of clients' certificates, it asks for one of the
+    /// role that is named after it. False if it was built without TLS.
+    pub async fn speak_tls(&self, certificate: &str, key: &str, clients: Option<(&str, &str)>) -> bool {
+        let data = self.directory.join("data");
+        let owner = std::fs::metadata(&data).expect("its data").uid();
+        let write = |name: &str, text: &str| {
+            let path = data.join(name);
+            std::fs::write(&path, text).expect("written");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+            std::os::unix::fs::chown(&path, Some(owner), None).expect("the server's own");
+        };
+        write("server.crt", certificate);
+        write("server.key", key);
+        let client = super::database::connect(&self.url).await;
+        if let Some((ca, role)) = clients {
+            write("clients.crt", ca);
+            let file = data.join("pg_hba.conf");
+            let rules = std::fs::read_to_string(&file).expect("pg_hba.conf");
+            let rule = format!("hostssl all {role} 127.0.0.1/32 cert\nhostnossl all {role} 127.0.0.1/32 reject\n");
+            std::fs::write(&file, format!("{rule}{rules}")).expect("written");
+            client.batch_execute("alter system set ssl_ca_file = 'clients.crt'").await.expect("set");
+        }
+        if let Err(error) = client.batch_execute("alter system set ssl = on").await {
+            eprintln!("skipped: this Postgres was built without TLS: {error}");
+            return false;
+        }
+        client.batch_execute("select pg_reload_conf()").await.expect("reloaded");
+        super::eventually("it speaks TLS", async || {
+            let fresh = super::database::connect(&self.url).await;
+            fresh.query_one("show ssl", &[]).await.expect("a setting").get::<_, String>(0) == "on"
+        })
+        .await;
+        true
     }
 
     async fn script(&self, command: &str, arguments: &[&str]) -> String {

@@ -1,11 +1,17 @@
 //! The service, in this process or as the real binary.
 
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use rowcast::{
-    config::Config,
+    auth::{Mode, Modes},
+    config::{AdminListen, Config},
     error::Error,
-    serve::{self, Auth},
+    serve,
 };
 use serde_json::Value;
 use tokio::{
@@ -22,19 +28,25 @@ use super::{
     eventually,
 };
 
+/// A port that the system chooses.
+const FREE_PORT: &str = "127.0.0.1:0";
+
 /// The service in this process, on a free port.
 pub struct Service {
     pub address: SocketAddr,
+    /// Where metrics are, and the reason why it is not ready.
+    pub admin: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<Result<(), Error>>,
 }
 
 impl Service {
-    /// Starts it with the default configuration, and waits until it is ready.
+    /// Starts it with the default configuration, believing every client, and waits until it is ready.
     pub async fn start(database: &Database) -> Self {
         Self::start_with(database, Config::default()).await
     }
 
+    /// The same with another one. Without `auth.modes` every client is believed.
     pub async fn start_with(database: &Database, config: Config) -> Self {
         let service = Self::launch(database, config).await;
         wait_until_ready(service.address).await;
@@ -44,18 +56,25 @@ impl Service {
     /// Starts it without waiting.
     pub async fn launch(database: &Database, mut config: Config) -> Self {
         config.drain_timeout = Duration::from_secs(2);
-        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Auth::Insecure).await.expect("a free port");
+        if config.auth.modes.is_empty() {
+            config.auth.modes = vec![Mode::Insecure];
+        }
+        let modes = Modes::load(&config.auth).expect("ways to sign in");
+        let listener = serve::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &modes).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let admin = serve::bind_admin(AdminListen::At(FREE_PORT.parse().expect("an address"))).await;
+        let admin_listener = admin.expect("a free port").expect("not off");
+        let admin = admin_listener.local_addr().expect("an address");
         let catalog = serve::load_catalog(&config).expect("a catalog without faults");
         let (stop, stopped) = oneshot::channel::<()>();
         let url = database.database_url();
         let running = tokio::spawn(async move {
-            Box::pin(serve::run(config, url, catalog, listener, async {
+            Box::pin(serve::run(config, modes, url, catalog, listener, Some(admin_listener), async {
                 stopped.await.ok();
             }))
             .await
         });
-        Self { address, stop: Some(stop), running }
+        Self { address, admin, stop: Some(stop), running }
     }
 
     pub async fn connect(&self, user: &str) -> Client {
@@ -68,7 +87,7 @@ impl Service {
     }
 
     pub async fn metric(&self, name: &str) -> f64 {
-        metric(self.address, name).await
+        metric(self.admin, name).await
     }
 
     /// Stops it as SIGTERM would.
@@ -103,10 +122,10 @@ pub async fn wait_until_ready(address: SocketAddr) {
         .await;
 }
 
-/// A metric's value, named with its labels as `/metrics` prints it; 0 while it isn't there. With `name*`, the sum of all
+/// A metric's value, asked of the admin address, named with its labels as `/metrics` prints it; 0 while it isn't there. With `name*`, the sum of all
 /// that begin with it.
-pub async fn metric(address: SocketAddr, name: &str) -> f64 {
-    let (_, text) = get(address, "/metrics").await.expect("/metrics");
+pub async fn metric(admin: SocketAddr, name: &str) -> f64 {
+    let (_, text) = get(admin, "/metrics").await.expect("/metrics");
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.rsplit_once(' '))
@@ -118,21 +137,30 @@ pub async fn metric(address: SocketAddr, name: &str) -> f64 {
 /// The real binary, for what can only be done to a process. Killed when dropped.
 pub struct Process {
     pub address: SocketAddr,
+    /// Where metrics are, and the reason why it is not ready.
+    pub admin: SocketAddr,
     child: Child,
+    panics: Arc<Mutex<Vec<String>>>,
 }
 
 impl Process {
-    /// Starts `rowcast serve` on a free port, and waits for the line that names it.
+    /// Starts `rowcast serve` on free ports, and waits for the lines that name them.
     pub async fn start(database_url: &str) -> Self {
         Self::start_with(database_url, &[]).await
     }
 
     /// The same with more options.
     pub async fn start_with(database_url: &str, options: &[&str]) -> Self {
+        Self::start_in(database_url, options, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub async fn start_in(database_url: &str, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rowcast"))
-            .args(["serve", "--auth", "insecure", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--auth", "insecure", "--listen", FREE_PORT, "--admin-listen", FREE_PORT])
             .args(options)
             .env("DATABASE_URL", database_url)
+            .envs(environment.iter().copied())
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
@@ -140,18 +168,36 @@ impl Process {
             .spawn()
             .expect("the binary starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-        let find = async {
-            while let Some(line) = lines.next_line().await.expect("text") {
-                if let Some((_, address)) = line.split_once("listening on http://") {
-                    return address.trim().parse().expect("an address");
+        let mut find = async |before: &str| -> SocketAddr {
+            let find = async {
+                while let Some(line) = lines.next_line().await.expect("text") {
+                    if let Some((_, address)) = line.split_once(before) {
+                        return address.trim().parse().expect("an address");
+                    }
+                }
+                panic!("rowcast serve ended without listening");
+            };
+            tokio::time::timeout(PATIENCE, find).await.expect("it listens")
+        };
+        let admin = find("admin on http://").await;
+        let address = find("listening on http://").await;
+        let panics = Arc::<Mutex<Vec<String>>>::default();
+        // Whoever doesn't read a pipe stops the one who writes.
+        tokio::spawn({
+            let panics = panics.clone();
+            async move {
+                // Of a panic its line, and the message that follows.
+                let mut following = 0;
+                while let Ok(Some(line)) = lines.next_line().await {
+                    following = if line.contains("panicked at") { 2 } else { following };
+                    if following > 0 {
+                        following -= 1;
+                        panics.lock().expect("no panic under the lock").push(line);
+                    }
                 }
             }
-            panic!("rowcast serve ended without listening");
-        };
-        let address = tokio::time::timeout(PATIENCE, find).await.expect("it listens");
-        // Whoever doesn't read a pipe stops the one who writes.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { address, child }
+        });
+        Self { address, admin, child, panics }
     }
 
     pub async fn ready(self) -> Self {
@@ -165,6 +211,11 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
         line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kB") * 1024
+    }
+
+    /// What its log says of panics.
+    pub fn panics(&self) -> Vec<String> {
+        self.panics.lock().expect("no panic under the lock").clone()
     }
 
     /// kill -9

@@ -60,6 +60,18 @@ async fn revenue_is_what_more_has_been_paid_of_an_order() {
         ("", deposit, revenue("15.00")),
         (deposit, r#""payment_status":"fully_paid","deposit_amount_cents":1500"#, revenue("33.00")),
         (deposit, r#""payment_status":"fully_paid","amount_paid":"48.00""#, revenue("33.00")),
+        // A part was paid, and now it is said that all is.
+        (r#""amount_paid":"15.00""#, r#""amount_paid":"15.00","payment_status":"fully_paid""#, revenue("33.00")),
+        (
+            r#""amount_paid":"15.00","payment_status":"deposit_paid""#,
+            r#""amount_paid":"15.00","payment_status":"deposit_paid","balance_paid_at":"2026-01-01T00:00:00Z""#,
+            revenue("33.00"),
+        ),
+        (
+            r#""amount_paid":"50.00","payment_status":"fully_paid""#,
+            r#""amount_paid":"30.00","payment_status":"partially_refunded""#,
+            vec![],
+        ),
         // The amount was there before the status said so.
         (r#""amount_paid":"48.00""#, r#""amount_paid":"48.00","payment_status":"fully_paid""#, vec![]),
         (r#""amount_paid":"48.00""#, r#""amount_paid":"48.00","payment_status":"refunded""#, vec![]),
@@ -75,8 +87,11 @@ async fn revenue_is_what_more_has_been_paid_of_an_order() {
 }
 
 #[tokio::test]
-async fn what_was_paid_stays_paid_when_the_status_alone_speaks() {
-    let of = |status: &str, more: &str| format!(r#""status":"{status}"{more}"#);
+async fn without_a_payment_status_what_was_paid_stays_paid_while_the_status_moves_on() {
+    let of = |status: &str, more: &str| {
+        let silent = if more.contains("payment_status") { "" } else { r#""payment_status":null,"# };
+        format!(r#"{silent}"status":"{status}"{more}"#)
+    };
     let deposit = r#","deposit_amount_cents":1500"#;
     for (old, new, expected) in [
         // Later statuses: no second payment, and none that is lost.
@@ -85,6 +100,7 @@ async fn what_was_paid_stays_paid_when_the_status_alone_speaks() {
         (of("ready_to_ship", ""), of("fulfilled", ""), vec![]),
         (of("fulfilled", ""), of("completed", ""), vec![]),
         (of("fulfilled", ""), of("fulfilled", r#","payment_status":"fully_paid""#), vec![]),
+        (of("fulfilled", r#","payment_status":"""#), of("completed", r#","payment_status":"""#), vec![]),
         (of("deposit_paid", deposit), of("in_production", deposit), vec![]),
         (of("in_production", deposit), of("awaiting_balance", deposit), vec![]),
         (of("awaiting_balance", deposit), of("balance_overdue", deposit), vec![]),
@@ -98,6 +114,7 @@ async fn what_was_paid_stays_paid_when_the_status_alone_speaks() {
             revenue("33.00"),
         ),
         (of("awaiting_payment", ""), of("fulfilled", ""), revenue("48.00")),
+        (of("pending", r#","payment_status":"""#), of("fulfilled", r#","payment_status":"""#), revenue("48.00")),
         // These say nothing about money, and cash is paid on delivery.
         (of("pending", ""), of("shipped", ""), vec![]),
         (of("awaiting_payment", ""), of("cancelled", ""), vec![]),
@@ -109,7 +126,33 @@ async fn what_was_paid_stays_paid_when_the_status_alone_speaks() {
             of("fulfilled", &format!(r#"{deposit},"payment_status":"deposit_paid""#)),
             vec![],
         ),
-        (of("pending", r#","payment_status":null"#), of("fulfilled", r#","payment_status":null"#), revenue("48.00")),
+    ] {
+        let found: Vec<_> = figures("orders", Some(&old), Some(&new))
+            .await
+            .into_iter()
+            .filter(|line| line.starts_with("revenue_updated"))
+            .collect();
+        assert_eq!(found, expected, "{old} to {new}");
+    }
+}
+
+#[tokio::test]
+async fn a_payment_status_of_pending_is_believed_and_what_is_paid_after_the_order_was_fulfilled_is_revenue() {
+    let of = |status: &str, payment: &str| {
+        format!(r#""status":"{status}","payment_status":"{payment}","deposit_amount_cents":1500"#)
+    };
+    for (old, new, expected) in [
+        (of("pending", "pending"), of("fulfilled", "pending"), vec![]),
+        (of("pending", "pending"), of("completed", "pending"), vec![]),
+        (of("pending", "pending"), of("in_production", "pending"), vec![]),
+        (of("in_production", "pending"), of("balance_overdue", "pending"), vec![]),
+        (of("fulfilled", "pending"), of("fulfilled", "fully_paid"), revenue("48.00")),
+        (of("completed", "pending"), of("completed", "deposit_paid"), revenue("15.00")),
+        (of("in_production", "pending"), of("in_production", "deposit_paid"), revenue("15.00")),
+        (of("fulfilled", "deposit_paid"), of("fulfilled", "fully_paid"), revenue("33.00")),
+        // These say it in so many words.
+        (of("pending", "pending"), of("paid", "pending"), revenue("48.00")),
+        (of("pending", "pending"), of("deposit_paid", "pending"), revenue("15.00")),
     ] {
         let found: Vec<_> = figures("orders", Some(&old), Some(&new))
             .await

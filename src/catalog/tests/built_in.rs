@@ -141,7 +141,7 @@ async fn a_product_that_leaves_the_public_says_so_and_no_more() {
     let new = r#""status":"draft","name":"Working title""#;
     let (lines, events) = heard("products", Some(""), Some(new)).await;
     assert_eq!(lines, ["product:updated seller:s user:s | product:p storefront:s"]);
-    assert_eq!(data(&events, "product:updated")[1].1, r#"productId="p" sellerId="s" changes={"status":"draft"}"#);
+    assert_eq!(data(&events, "product:updated")[1].1, r#"productId="p" sellerId="s" changes={"status":"hidden"}"#);
 }
 
 #[tokio::test]
@@ -421,20 +421,41 @@ const DEPOSIT_TERMS: &str = r#""payment_type":"deposit","deposit_amount_cents":1
 
 #[tokio::test]
 async fn a_deposit_and_a_balance_are_told_once_whatever_the_status_is_by_then() {
+    let both = [r#"wholesale:deposit_paid "15.00""#, r#"wholesale:balance_paid "33.00""#];
     for (old, new, expected) in [
-        (r#""status":"in_production""#, r#""status":"in_production","payment_status":"deposit_paid""#, vec![]),
+        (
+            r#""status":"in_production""#,
+            r#""status":"in_production","payment_status":"deposit_paid""#,
+            vec![r#"wholesale:deposit_paid "15.00""#],
+        ),
         (r#""status":"awaiting_balance""#, r#""status":"deposit_paid""#, vec![]),
         (r#""status":"ready_to_ship""#, r#""status":"paid""#, vec![r#"wholesale:balance_paid "33.00""#]),
+        (r#""status":"balance_overdue""#, r#""payment_status":"fully_paid""#, both.to_vec()),
+        (r#""status":"fulfilled""#, r#""status":"fulfilled","payment_status":"fully_paid""#, both.to_vec()),
+        (r#""status":"completed""#, r#""status":"completed","payment_status":"fully_paid""#, both.to_vec()),
         (
-            r#""status":"balance_overdue""#,
-            r#""payment_status":"fully_paid""#,
-            vec![r#"wholesale:balance_paid "33.00""#],
+            r#""status":"fulfilled","payment_status":"deposit_paid""#,
+            r#""status":"fulfilled","payment_status":"fully_paid""#,
+            both[1..].to_vec(),
         ),
-        (r#""status":"fulfilled""#, r#""status":"fulfilled","payment_status":"fully_paid""#, vec![]),
-        (r#""status":"completed""#, r#""status":"completed","payment_status":"fully_paid""#, vec![]),
+        (
+            r#""status":"fulfilled","payment_status":"deposit_paid""#,
+            r#""status":"completed","payment_status":"deposit_paid","balance_paid_at":"2026-01-01T00:00:00Z""#,
+            both[1..].to_vec(),
+        ),
+        // Without a payment status the later ones have the money behind them.
+        (
+            r#""status":"fulfilled","payment_status":null"#,
+            r#""status":"fulfilled","payment_status":null,"balance_paid_at":"2026-01-01T00:00:00Z""#,
+            vec![],
+        ),
         (r#""status":"paid""#, r#""status":"paid","payment_status":"fully_paid""#, vec![]),
         (r#""status":"fully_paid""#, r#""status":"paid""#, vec![]),
-        (r#""status":"fulfilled""#, r#""status":"fulfilled","payment_status":"deposit_paid""#, vec![]),
+        (
+            r#""status":"fulfilled""#,
+            r#""status":"fulfilled","payment_status":"deposit_paid""#,
+            vec![r#"wholesale:deposit_paid "15.00""#],
+        ),
         (r#""status":"paid""#, r#""status":"fulfilled""#, vec![]),
     ] {
         assert_eq!(payments(DEPOSIT_TERMS, old, new).await, expected, "{old} to {new}");

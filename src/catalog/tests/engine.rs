@@ -1,6 +1,6 @@
 use super::*;
 
-const ROOMS: &str = "[[room]]\nroom = \"user:{id}\"\njoin = \"true\"\n";
+const ROOMS: &str = "[[room]]\nroom = \"user:{id}\"\njoin = \"id == auth.user_id\"\n";
 
 fn with_rooms(rules: &str) -> Catalog {
     catalog(&format!("{ROOMS}{rules}")).unwrap_or_else(|faults| panic!("{faults}"))
@@ -393,4 +393,87 @@ rooms = ["user:{row.id}"]
     assert!(first.id.ends_with("e.0") && last.id.ends_with("e.99"), "{} {}", first.id, last.id);
     assert_eq!(first.audiences[0].data[1].1.get(), last.audiences[0].data[1].1.get());
     assert_eq!(last.audiences[0].data[0].1.get(), "99");
+}
+
+#[tokio::test]
+async fn a_lookup_that_fails_silences_the_audiences_that_read_it_and_no_others() {
+    let rules = r#"
+[[rule]]
+event = "e"
+table = "t"
+on = ["insert"]
+lookups = { friend = { use = "one", key = "row.friend" }, all = { use = "many", key = "row.id" } }
+data = { id = "row.id" }
+[[rule.to]]
+rooms = ["user:{row.id}"]
+[[rule.to]]
+each = "all"
+rooms = ["user:{each.id}"]
+[[rule.to]]
+rooms = ["user:{row.watcher}"]
+data = { friend = "first(row.friend, friend.id)" }
+
+[[rule]]
+event = "whole"
+table = "t"
+on = ["insert"]
+lookups = { all = { use = "many", key = "row.id" } }
+[[rule.to]]
+each = "all"
+rooms = ["user:{each.id}"]
+"#;
+    let tables = tables(&[("t", &["id", "friend", "watcher"])]);
+    let mut engine = engine(with_rooms(&format!("{LOOKUPS}{rules}")), &tables);
+    engine.remember("one", "f", vec![row("{\"id\":\"f\"}")]);
+    engine.tire("many");
+    let inserted = page(vec![change("t", "", r#"{"id":"1","friend":"f","watcher":"w"}"#)]);
+    // The same when the page comes again.
+    for _ in 0..2 {
+        let evaluated = engine.evaluate(&inserted).await.unwrap();
+        let heard: Vec<_> = evaluated.events.iter().map(audiences).collect();
+        let expected = [("user:1", "id=\"1\""), ("user:w", "friend=\"f\"")];
+        assert_eq!(heard, [expected.map(|(rooms, data)| (rooms.to_owned(), data.to_owned()))]);
+        let [partly, whole] = &evaluated.failures[..] else { panic!("{:?}", evaluated.failures) };
+        assert_eq!((&*partly.rule, &*whole.rule), ("e", "whole"));
+        let reason = "the lookup \"many\" failed: it took too long; it is not asked again within the next";
+        assert!(
+            partly.error.starts_with(&format!("the audience user:{{each.id}} heard nothing: {reason}")),
+            "{}",
+            partly.error
+        );
+        assert!(whole.error.starts_with(reason), "{}", whole.error);
+    }
+    // Where it has nothing to look for it does no harm.
+    engine.tire("one");
+    engine.remember("many", "2", vec![row("{\"id\":\"m\"}")]);
+    let evaluated =
+        engine.evaluate(&page(vec![change("t", "", r#"{"id":"2","friend":null,"watcher":"w"}"#)])).await.unwrap();
+    assert_eq!(evaluated.failures, []);
+    assert_eq!(audiences(&evaluated.events[0]).len(), 3);
+}
+
+#[tokio::test]
+async fn an_audience_whose_data_need_a_lookup_hears_nothing_while_the_database_refuses_it() {
+    let rules = r#"
+[[rule]]
+event = "e"
+table = "t"
+on = ["insert"]
+lookups = { sum = { use = "one", key = "row.id", needed = true } }
+[[rule.to]]
+rooms = ["user:{row.id}"]
+data = { total = "first(sum.id, '0.00')" }
+[[rule.to]]
+rooms = ["user:{row.watcher}"]
+"#;
+    let tables = tables(&[("t", &["id", "watcher"])]);
+    let mut engine = engine(with_rooms(&format!("{LOOKUPS}{rules}")), &tables);
+    let inactive = engine.bind_prepared(&tables, |name| match name {
+        "one" => Prepared::Refused("permission denied".to_owned()),
+        _ => Prepared::Unknown,
+    });
+    let reason = "the audience user:{row.id} hears nothing: the lookup \"one\" can't be run: permission denied";
+    assert_eq!(inactive.iter().map(|idle| idle.reason.as_str()).collect::<Vec<_>>(), [reason]);
+    let evaluated = engine.evaluate(&page(vec![change("t", "", r#"{"id":"1","watcher":"w"}"#)])).await.unwrap();
+    assert_eq!(audiences(&evaluated.events[0]), [("user:w".to_owned(), String::new())]);
 }

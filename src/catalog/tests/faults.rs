@@ -29,7 +29,7 @@ fn a_fault_names_file_line_rule_and_reason() {
         (
             "wehn = \"true\"\n",
             "test.toml:18: rule \"a:b\": unknown key \"wehn\"; the keys are \"event\", \"inbox\", \"name\", \"about\", \"table\", \
-             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"per\", \"subject\", \"actor\", \"data\", \"types\", \"to\"",
+             \"on\", \"changed\", \"let\", \"when\", \"lookups\", \"per\", \"subject\", \"actor\", \"data\", \"types\", \"reveals\", \"to\"",
         ),
         (
             "data = { id = \"row.id\" }\ntypes = { id = \"text\" }\n",
@@ -210,6 +210,33 @@ fn a_directory_without_a_catalog_is_a_fault() {
 }
 
 #[test]
+fn names_that_mean_something_to_clients_already_are_refused() {
+    let text = |event: &str| rule(GOOD).replace("event = \"a:b\"", &format!("event = {event:?}"));
+    for (event, whose) in [
+        ("rowcast:resync", "the server's own, as is all that begins with \"rowcast:\""),
+        ("rowcast:mine", "the server's own, as is all that begins with \"rowcast:\""),
+        ("chat:typing", "the server's own, which tells who is typing"),
+        ("connect", "Socket.IO's own"),
+        ("connect_error", "Socket.IO's own"),
+        ("disconnect", "Socket.IO's own"),
+        ("disconnecting", "Socket.IO's own"),
+        ("newListener", "Socket.IO's own"),
+        ("removeListener", "Socket.IO's own"),
+    ] {
+        let expected =
+            format!("test.toml:14: rule {event:?}: an event can't be called {event:?}: that name is {whose}");
+        assert_faults(&text(event), &[&expected]);
+    }
+    for event in ["rowcasting", "chat:message", "connected"] {
+        assert_faults(&text(event), &[]);
+    }
+    let room = "[[room]]\nroom = \"day:{id}\"\nmessage = { name = \"day\", key = \"since\" }\n";
+    let expected =
+        "test.toml:3: room \"day:{id}\": `key` can't be \"since\": clients say with it from when on they want to hear";
+    assert_faults(room, &[expected]);
+}
+
+#[test]
 fn announcements_name_a_lookup_and_there_is_one_place_for_them() {
     assert_faults(
         "[announcements]\nrecipients = \"nobody\"\n",
@@ -247,4 +274,89 @@ fn a_schedule_has_a_name_of_its_own_an_interval_and_a_kind_of_room() {
             "test.toml:12: schedule \"c\": \"shop:{id}\" is no kind of room with a parameter, such as \"product:{id}\"",
         ],
     );
+}
+
+/// A rule with an audience of a room that everybody who is signed in may join, or of one that lets visitors in.
+fn audience(room: &str, audience: &str) -> String {
+    format!(
+        "[[room]]\nroom = \"member:{{id}}\"\njoin = \"auth.user_id != null\"\n\
+         [[room]]\nroom = \"page:{{id}}\"\njoin = \"true\"\n\
+         [[rule]]\nevent = \"a:b\"\ntable = \"t\"\non = [\"update\"]\n\
+         [[rule.to]]\nrooms = [\"{room}:{{row.id}}\"]\n{audience}\n"
+    )
+}
+
+#[test]
+fn a_wildcard_is_refused_for_public_rooms_and_for_no_others() {
+    let told = "test.toml:13: rule \"a:b\": \"page:{id}\" lets visitors in, and these `changes` hand on every column, also \
+                one that is added later: list the columns, changes = [\"…\"]";
+    for wildcard in
+        ["changes = \"all\"", "changes = { except = [\"cost\"] }", "changes = { a = [\"b\"], c = \"others\" }"]
+    {
+        assert_faults(&audience("page", wildcard), &[told]);
+        assert_faults(&audience("member", wildcard), &[]);
+    }
+    assert_faults(&audience("page", "changes = [\"price\"]"), &[]);
+    assert_faults(&audience("page", "changes = { a = [\"price\"], except = [\"cost\"] }"), &[]);
+}
+
+#[test]
+fn the_names_of_whatever_changed_are_refused_for_public_rooms() {
+    let told = "test.toml:11: rule \"a:b\": \"page:{id}\" lets visitors in, and \"what\" names every column that changed: \
+                ask for those that they may know of, 'price' in changed";
+    for names in ["data = { what = \"changed\" }", "data = { what = \"size(changed)\" }"] {
+        assert_faults(&audience("page", names), &[told]);
+        assert_faults(&audience("member", names), &[]);
+    }
+    assert_faults(&audience("page", "data = { dearer = \"'price' in changed\" }"), &[]);
+}
+
+#[test]
+fn a_whole_row_is_handed_on_to_nobody() {
+    for row in ["row", "new", "old", "{'all': row}", "[new]"] {
+        let text = audience("member", &format!("data = {{ all = \"{row}\" }}"));
+        let faults = catalog(&text).err().map(|faults| faults.to_string()).unwrap_or_default();
+        assert!(faults.contains("is a row: read a column of it"), "{row}: {faults}");
+    }
+}
+
+#[test]
+fn what_a_rule_reveals_is_read_by_its_conditions() {
+    let faulty = audience("page", "when = \"row.cost > 3\"\nchanges = [\"price\"]")
+        .replace("on = [\"update\"]", "on = [\"update\"]\nreveals = [\"cost\", \"csot\"]");
+    assert_faults(
+        &faulty,
+        &[
+            "test.toml:11: rule \"a:b\": `reveals` names \"csot\", which no condition of the rule reads; they read \"*\", \
+           \"cost\"",
+        ],
+    );
+}
+
+#[test]
+fn a_schedules_interval_may_be_a_setting_that_the_configuration_overrides() {
+    let schedule = "[settings]\npace = \"30s\"\nnumber = 3\n\
+                    [[schedule]]\nname = \"a\"\nevery = \"settings.pace\"\nsql = \"select 1 as key\"\n";
+    let every = |pace: &str| {
+        let settings = Settings::from([("pace".to_owned(), pace.into())]);
+        catalog_with(schedule, &settings)
+            .map(|catalog| catalog.schedules()[0].every)
+            .map_err(|faults| faults.to_string())
+    };
+    assert_eq!(catalog(schedule).unwrap().schedules()[0].every, std::time::Duration::from_secs(30));
+    assert_eq!(every("5s"), Ok(std::time::Duration::from_secs(5)));
+    for (pace, expected) in [
+        ("often", "`every` is the setting \"pace\", which is \"often\", expected a duration such as \"2s\""),
+        ("1ms", "`every` is the setting \"pace\", which is 1ms, expected 200ms at least"),
+    ] {
+        let faults = every(pace).unwrap_err();
+        assert!(faults.contains(&format!("test.toml:6: schedule \"a\": {expected}")), "{faults}");
+    }
+    for (setting, expected) in [
+        ("number", "`every` is the setting \"number\", which is 3, expected a duration such as \"2s\""),
+        ("peace", "`every` names the setting \"peace\", which is unknown; the settings are \"number\", \"pace\""),
+    ] {
+        let text = schedule.replace("settings.pace", &format!("settings.{setting}"));
+        assert_faults(&text, &[&format!("test.toml:6: schedule \"a\": {expected}")]);
+    }
 }

@@ -58,8 +58,8 @@ const NOTIFICATION: &[&str] =
     &["id", "user_id", "audience", "seller_id", "kind", "title", "body", "subject", "read_at"];
 
 /// A quotation whose time the clock has told of ran out then; of any other time it knows nothing.
-pub(super) const TOLD_TIME: &str = "2026-01-30T12:00:00.000Z";
-pub(super) const OTHER_TIME: &str = "2026-01-31T12:00:00.123456Z";
+pub(super) const TOLD_TIME: &str = "1969-12-30T12:00:00.000Z";
+pub(super) const OTHER_TIME: &str = "1969-12-31T12:00:00.123456Z";
 
 /// All tables, watched, and lookups that know one row of each: the store `s` with the product `p`, and its buyer `b`.
 pub(super) fn marketplace() -> Engine {
@@ -83,6 +83,7 @@ pub(super) fn marketplace() -> Engine {
         ("product_seller", "p", r#"[{"key":"p","seller_id":"s"}]"#),
         ("product_seller", "gone", "[]"),
         ("restock_waiting", "1970-01-01T00:00:00.000000Z@p", r#"[{"user_id":"waiting"},{"user_id":"holder"}]"#),
+        ("user_by_email", "nobody@x", "[]"),
         ("user_by_email", "b@x", r#"[{"key":"b@x","user_id":"b"}]"#),
         ("wholesale_order", "w", r#"[{"key":"w","seller_id":"s","buyer_id":"b","currency":"EUR"}]"#),
         ("revenue_of_day", "1970-01-01@store@s", r#"[{"seller_id":"s","total":"148.00"}]"#),

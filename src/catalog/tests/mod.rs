@@ -3,11 +3,13 @@
 mod analytics;
 mod built_in;
 mod carts;
+mod drafts;
 mod engine;
 mod faults;
 mod marketplace;
 mod notifications;
 mod presence;
+mod reveal;
 mod rooms;
 
 use std::{collections::BTreeMap, sync::Arc};

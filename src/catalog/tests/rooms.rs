@@ -55,6 +55,54 @@ fn a_room_without_a_policy_or_with_one_that_fails_lets_nobody_in() {
     assert!(!catalog.may_join(&Identity::default(), &room("b:1")));
 }
 
+/// The policy of a room with the parameter `id`, or of one without.
+#[track_caller]
+fn assert_public(room: &str, policy: &str, expected: bool) {
+    let catalog = catalog(&format!("[settings]\nopen = [\"a\"]\n[[room]]\nroom = \"{room}\"\njoin = \"{policy}\"\n"));
+    let catalog = catalog.unwrap_or_else(|faults| panic!("{faults}"));
+    let public = catalog.described_rooms().next().unwrap().public;
+    assert_eq!(public, expected, "{room}: {policy}");
+}
+
+#[test]
+fn a_room_is_public_if_a_visitor_may_join_it_for_some_parameter() {
+    for policy in [
+        "true",
+        "auth.user_id == null",
+        "id != auth.user_id",
+        "id.startsWith('open-') || id in auth.stores",
+        "!(id in auth.stores)",
+        "id in settings.open",
+        "id == 'lobby'",
+        "auth.admin ? false : id != ''",
+        "auth.user_id < 3 || id == 'lobby'",
+    ] {
+        assert_public("a:{id}", policy, true);
+    }
+    for policy in [
+        "false",
+        "id == auth.user_id",
+        "auth.user_id == id || auth.admin",
+        "id in auth.stores || auth.admin",
+        "auth.user_id != null && id.startsWith('open-')",
+        "id == ''",
+        "auth.admin && id == 'lobby'",
+        "auth.user_id.startsWith(id) && false",
+        "auth.user_id < 3 || auth.admin",
+    ] {
+        assert_public("a:{id}", policy, false);
+    }
+    assert_public("a", "'seller' in auth.roles || auth.admin", false);
+    assert_public("a", "size(auth.roles) == 0", true);
+}
+
+#[test]
+fn of_the_rooms_that_come_with_rowcast_storefronts_and_products_are_public() {
+    let catalog = built_in();
+    let public: Vec<&str> = catalog.described_rooms().filter(|room| room.public).map(|room| room.pattern).collect();
+    assert_eq!(public, ["storefront:{id}", "product:{id}"]);
+}
+
 #[test]
 fn own_rooms_are_the_user_the_stores_and_the_role() {
     let names =

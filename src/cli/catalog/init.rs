@@ -120,7 +120,7 @@ about = "Somebody ticks off a task."     # for people
 table = "tasks"                          # or "schema.table"; it must be watched: rowcast watch tasks
 on = ["update"]                          # insert, update, delete, truncate
 changed = ["done"]                       # of an update, one of these columns must have changed
-when = "new.done && !old.done"           # and this must be true; leave it out where every change counts
+when = "becomes(old.done, new.done, true)"   # and this must be true; leave it out where every change counts
 subject = ["taskId"]                     # keys of the data that stand at the top of the event too
 
 [rule.data]                              # what the event carries: each key with an expression

@@ -1,6 +1,7 @@
 //! The gateway behind its HTTP server on a port of its own, met by clients over the wire.
 
 use std::{
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -9,7 +10,8 @@ use chrono::Utc;
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json, value::RawValue};
 use tokio::{
-    net::TcpListener,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -19,16 +21,19 @@ use super::*;
 use crate::{
     change::{Op, TableName},
     event::{Audience, Event},
-    http::{self, Http},
-    identity::{Concern, Grounds, Identity, SignedIn},
+    http::{self, Admin, Http},
+    identity::{Claimed, Concern, Grounds, Identity, SignedIn},
     readiness::Readiness,
     room::Room,
 };
 
 #[path = "../../../tests/support/client.rs"]
 mod client;
+mod limits;
+mod origins;
 mod people;
 mod revocation;
+mod slow;
 
 use client::{Client, PATIENCE};
 
@@ -122,7 +127,14 @@ impl SignIn for Trusting {
                 None => Identity::default(),
             };
             let grounds = match until {
-                Some(_) => Grounds::Token { claimed: identity.clone() },
+                Some(_) => Grounds::Token {
+                    claimed: Claimed {
+                        user_id: identity.user_id.clone().unwrap_or_default(),
+                        roles: None,
+                        stores: None,
+                        admin: None,
+                    },
+                },
                 None => Grounds::Nothing,
             };
             Ok(SignedIn { identity, grounds, until })
@@ -165,33 +177,40 @@ struct Server {
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
     url: String,
+    admin: String,
     stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
     async fn start(config: GatewayConfig) -> Self {
+        // Most tests say more than anybody would, and are about something else.
+        let limits = LimitsConfig { messages_per_minute: NonZeroU32::MAX, ..LimitsConfig::default() };
+        Self::limited(config, limits).await
+    }
+
+    async fn limited(config: GatewayConfig, limits: LimitsConfig) -> Self {
         let metrics = Arc::new(Metrics::new());
         let allowed_origins = config.allowed_origins.clone();
         let (past, told) = mpsc::unbounded_channel();
         let history = Arc::new(Past(told.into()));
         let people = Arc::new(Trusting::default());
+        let journal = Arc::new(Journal::new(crate::journal::JournalConfig::default()));
         let among = Neighbours {
             policy: Arc::new(Marketplace),
             sign_in: people.clone(),
             replay: history,
             inbox: Arc::new(Empty),
             metrics: metrics.clone(),
-            journal: Arc::new(Journal::new(crate::journal::JournalConfig::default())),
+            journal: journal.clone(),
         };
-        let (gateway, socket_io) = Gateway::new(config, among);
+        let (gateway, socket_io) = Gateway::new(config, limits, among);
         let (readiness, readiness_receiver) = watch::channel(Readiness::not_ready("starting"));
         let router = http::router(Http {
             gateway: gateway.clone(),
             socket_io,
             allowed_origins,
-            metrics: metrics.clone(),
-            readiness: readiness_receiver,
+            readiness: readiness_receiver.clone(),
             demo: None,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -205,7 +224,15 @@ impl Server {
             let (gateway, stop) = (gateway.clone(), stop.clone());
             async move { gateway.keep_standing(stop).await }
         });
-        Self { gateway, people, past, metrics, readiness, url, stop, task }
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let admin = format!("http://{}", listener.local_addr().expect("a bound address"));
+        let what = Admin { metrics: metrics.clone(), readiness: readiness_receiver, journal };
+        tokio::spawn(http::serve_admin(listener, what, stop.clone().cancelled_owned()));
+        Self { gateway, people, past, metrics, readiness, url, admin, stop, task }
+    }
+
+    async fn with_limits(limits: LimitsConfig) -> Self {
+        Self::limited(GatewayConfig::default(), limits).await
     }
 
     async fn default() -> Self {
@@ -244,6 +271,10 @@ impl Server {
         .await;
     }
 
+    fn refused(&self, limit: &str) -> u64 {
+        self.metrics.refused.with_label_values(&[limit]).get()
+    }
+
     fn cut(&self, reason: &str) -> u64 {
         self.metrics.sockets_cut.with_label_values(&[reason]).get()
     }
@@ -252,16 +283,30 @@ impl Server {
         self.request(&format!("GET {path} HTTP/1.1\r\n{headers}"), "").await
     }
 
+    /// The same of the admin address.
+    async fn ask_admin(&self, path: &str, headers: &str) -> String {
+        Self::request_to(&self.admin, &format!("GET {path} HTTP/1.1\r\n{headers}"), "").await
+    }
+
     async fn request(&self, head: &str, body: &str) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let host = self.url.trim_start_matches("http://");
-        let mut tcp = tokio::net::TcpStream::connect(host).await.expect("the server accepts");
-        let request = format!("{head}Host: {host}\r\nConnection: close\r\n\r\n{body}");
+        Self::request_to(&self.url, head, body).await
+    }
+
+    /// With the `Host` of the address, unless the head has one.
+    async fn request_to(url: &str, head: &str, body: &str) -> String {
+        let host = url.trim_start_matches("http://");
+        let mut tcp = TcpStream::connect(host).await.expect("the server accepts");
+        let host_header = if head.contains("Host: ") { String::new() } else { format!("Host: {host}\r\n") };
+        let request = format!("{head}{host_header}Connection: close\r\n\r\n{body}");
         tcp.write_all(request.as_bytes()).await.expect("the request is sent");
         let mut response = String::new();
         tcp.read_to_string(&mut response).await.expect("the response is text");
         response
     }
+}
+
+fn size(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).expect("not zero")
 }
 
 fn room(name: &str) -> Room {
@@ -425,7 +470,7 @@ async fn a_closed_room_and_one_that_does_not_exist_are_denied_in_the_same_words(
 
 #[tokio::test]
 async fn malformed_messages_are_answered_with_what_is_wrong_and_harm_nobody() {
-    let server = Server::start(GatewayConfig { max_rooms_per_socket: 2, ..GatewayConfig::default() }).await;
+    let server = Server::with_limits(LimitsConfig { max_rooms_per_socket: size(2), ..LimitsConfig::default() }).await;
     let mut bystander = server.connect("b2").await;
     let client = server.connect("b1").await;
     let too_large = json!(["join", { "room": "x".repeat(70_000) }]).to_string();
@@ -642,7 +687,7 @@ async fn rooms_that_are_joined_while_another_is_caught_up_are_caught_up_together
 
 #[tokio::test]
 async fn a_join_that_is_refused_holds_nothing_back() {
-    let server = Server::start(GatewayConfig { max_rooms_per_socket: 2, ..GatewayConfig::default() }).await;
+    let server = Server::with_limits(LimitsConfig { max_rooms_per_socket: size(2), ..LimitsConfig::default() }).await;
     let mut client = server.connect("b1").await;
     client.emit_with_ack("join", json!({ "room": "product:1" })).await;
     let ack = client.emit_with_ack("join", json!({ "room": "product:2", "since": position(7).to_string() })).await;
@@ -701,37 +746,42 @@ async fn a_drain_closes_transports_and_cuts_who_does_not_close() {
     server.gateway.drain(Duration::from_millis(300)).await;
     assert_eq!(client.disconnected().await, "transport closed by the server");
     assert_eq!(server.cut("drain"), 1);
-    tokio::time::timeout(PATIENCE, server.task).await.expect("the server ends").expect("no panic").expect("no error");
+    tokio::time::timeout(PATIENCE, server.task).await.expect("the server ends").expect("no panic");
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_may_not_connect() {
-    let server = Server::default().await;
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let own = format!("Origin: {}\r\n", server.url);
-    for welcome in ["", "Origin: http://localhost:3000\r\n", &own] {
-        assert!(server.get(path, welcome).await.starts_with("HTTP/1.1 200"), "{welcome}");
-    }
-    let response = server.get(path, "Origin: http://localhost:3000\r\n").await.to_lowercase();
-    assert!(response.contains("access-control-allow-origin: http://localhost:3000"), "{response}");
-    assert!(response.contains("access-control-allow-credentials: true"), "{response}");
-    let refused = server.get(path, "Origin: https://elsewhere.example\r\n").await;
-    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("allowed_origins"), "{refused}");
-}
-
-#[tokio::test]
-async fn health_readiness_and_metrics_are_served() {
+async fn clients_learn_whether_the_service_is_ready_and_its_operator_also_why_and_the_metrics() {
     let server = Server::default().await;
     assert!(server.get("/healthz", "").await.starts_with("HTTP/1.1 200"));
-    let starting = server.get("/readyz", "").await;
-    assert!(starting.starts_with("HTTP/1.1 503") && starting.ends_with(r#"{"ready":false,"reason":"starting"}"#));
+    server.readiness.send_replace(Readiness::not_ready("standing by: the lease is held by process 7 at 10.0.0.7"));
+    let waiting = server.get("/readyz", "").await;
+    assert!(waiting.starts_with("HTTP/1.1 503") && waiting.ends_with(r#"{"ready":false,"reason":"standing by"}"#));
+    let waiting = server.ask_admin("/readyz", "").await;
+    assert!(waiting.starts_with("HTTP/1.1 503") && waiting.contains("process 7 at 10.0.0.7"), "{waiting}");
     server.readiness.send_replace(Readiness::Ready);
-    let ready = server.get("/readyz", "").await;
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with(r#"{"ready":true}"#));
+    for ready in [server.get("/readyz", "").await, server.ask_admin("/readyz", "").await] {
+        assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with(r#"{"ready":true}"#), "{ready}");
+    }
     let client = server.connect("b1").await;
     client.emit_with_ack("join", json!({ "room": "seller:s1" })).await;
-    let metrics = server.get("/metrics", "").await;
+    assert!(server.get("/metrics", "").await.starts_with("HTTP/1.1 404"));
+    let metrics = server.ask_admin("/metrics", "").await;
     assert!(metrics.contains("rowcast_sockets 1"), "{metrics}");
     assert!(metrics.contains(r#"rowcast_client_messages_total{message="join",result="refused"} 1"#), "{metrics}");
     assert!(server.get("/", "").await.contains("/socket.io"));
+}
+
+#[tokio::test]
+async fn metrics_name_no_user_no_room_and_no_address() {
+    let limits = LimitsConfig { messages_per_minute: NonZeroU32::MIN, ..LimitsConfig::default() };
+    let server = Server::with_limits(limits).await;
+    let mut client = server.connect("somebody-4711").await;
+    for _ in 0..4 {
+        client.emit("join", json!({ "room": "product:4711" })).await;
+    }
+    client.disconnected().await;
+    server.get("/socket.io/?EIO=4&transport=polling", "Origin: https://4711.example\r\n").await;
+    let metrics = server.ask_admin("/metrics", "").await;
+    assert!(metrics.contains(r#"rowcast_refused_total{limit="messages_per_minute"} 3"#), "{metrics}");
+    assert!(!metrics.contains("4711") && !metrics.contains("127.0.0.1"), "{metrics}");
 }

@@ -67,13 +67,13 @@ fn completed() -> Vec<Row> {
         sale(
             of_sales(
                 "a sale is inserted as completed",
-                "insert into orders (id, seller_id, customer_name, customer_email, total, status, created_at)
-                 values ('order-9', 'seller-2', 'Ada', 'ada@example.com', 24, 'completed', '2026-01-15')",
+                "insert into orders (id, seller_id, customer_name, customer_email, total, status, payment_status, created_at)
+                 values ('order-9', 'seller-2', 'Ada', 'ada@example.com', 24, 'completed', null, '2026-01-15')",
             ),
             DASHBOARD_2,
             json!({ "sellerId": "seller-2", "orderId": "order-9", "amount": "24.00", "productId": null }),
         )
-        // What is completed has been paid, unless the payment status knows better.
+        // What is completed has been paid, where no payment status knows better.
         .heard(
             "analytics:revenue_updated",
             &[DASHBOARD_2],
@@ -183,11 +183,11 @@ fn paid() -> Vec<Row> {
                      select 'later-' || n, 'seller-1', 'Ada', 'ada@example.com', total, deposit, later.status,
                             payment, paid_at::timestamptz, (select created_at from orders where id = 'order-9')
                      from (values
-                       (1, 1000.00, null, 'fulfilled', 'pending', null),
+                       (1, 1000.00, null, 'fulfilled', '', null),
                        (2, 200.00, 50, 'completed', null, null),
-                       (3, 30.00, null, 'in_production', 'pending', null),
-                       (4, 9.00, 400, 'ready_to_ship', 'pending', null),
-                       (5, 0.90, 50, 'awaiting_balance', 'pending', null),
+                       (3, 30.00, null, 'in_production', null, null),
+                       (4, 9.00, 400, 'ready_to_ship', null, null),
+                       (5, 0.90, 50, 'awaiting_balance', null, null),
                        (6, 0.09, 6, 'balance_overdue', '', null),
                        (7, 20000.00, 50, 'ready_to_ship', 'pending', now()),
                        (8, 0.88, 1, 'fulfilled', 'deposit_paid', null),
@@ -195,7 +195,11 @@ fn paid() -> Vec<Row> {
                        (10, 0.77, 50, 'shipped', 'pending', null),
                        (11, 0.77, null, 'delivered', 'pending', null),
                        (12, 0.77, null, 'awaiting_payment', null, null),
-                       (13, 0.77, null, 'awaiting_balance', null, null)
+                       (13, 0.77, null, 'awaiting_balance', null, null),
+                       (14, 0.77, null, 'fulfilled', 'pending', null),
+                       (15, 0.77, 50, 'completed', 'pending', null),
+                       (16, 0.77, 50, 'in_production', 'pending', null),
+                       (17, 0.77, 50, 'balance_overdue', 'pending', null)
                      ) as later (n, total, deposit, status, payment, paid_at)",
                     placed("", "")
                 )),
@@ -205,8 +209,27 @@ fn paid() -> Vec<Row> {
         ),
         today(
             update("the balance is paid of what is in production", "status = 'paid'")
-                .given(placed(", deposit_amount_cents, status", ", 3005, 'in_production'")),
+                .given(placed(", deposit_amount_cents, status, payment_status", ", 3005, 'in_production', null")),
             "93.95",
+            "124.00",
+        ),
+        today(
+            update("what was fulfilled first is paid, which was no revenue before", "payment_status = 'fully_paid'")
+                .given(placed(", status, balance_due_cents, order_type", ", 'fulfilled', 12400, 'wholesale'")),
+            "124.00",
+            "124.00",
+        ),
+        update("what is not paid is fulfilled, and the payment status says so", "status = 'fulfilled'")
+            .given(placed(", balance_due_cents, order_type", ", 12400, 'wholesale'"))
+            .heard(
+                "analytics:sale_completed",
+                &[DASHBOARD_1],
+                json!({ "sellerId": "seller-1", "orderId": "order-9", "amount": "124.00", "productId": null }),
+            ),
+        today(
+            update("a part was paid, and now all of it, as the status alone says", "payment_status = 'fully_paid'")
+                .given(placed(", amount_paid, payment_status", ", 24.5, 'deposit_paid'")),
+            "99.50",
             "124.00",
         ),
         update("what is paid is made", "status = 'in_production'").given(placed(", status", ", 'paid'")),

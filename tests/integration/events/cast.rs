@@ -64,6 +64,9 @@ pub const DASHBOARD_1: Group =
     &["seller-1", "seller-1 on product-1's page", "helper-1", "admin-1 at seller-1's dashboard"];
 pub const DASHBOARD_2: Group = &["seller-2"];
 pub const DASHBOARD_3: Group = &["seller-3", "admin-1 at seller-3's dashboard"];
+/// Those at the store's dashboard whose inbox is not the store's.
+pub const OTHERS_1: Group = &["helper-1", "admin-1 at seller-1's dashboard"];
+pub const OTHERS_3: Group = &["admin-1 at seller-3's dashboard"];
 /// One user, on every device.
 pub const USER_SELLER_1: Group = &["seller-1", "seller-1 on product-1's page", "seller-1 without a dashboard"];
 pub const USER_SELLER_3: Group = &["seller-3", "seller-3 without a dashboard"];

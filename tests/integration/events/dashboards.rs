@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    cast::{BUYER_2, BUYER_3, DASHBOARD_1, DASHBOARD_2, SELLER_1},
+    cast::{BUYER_2, BUYER_3, DASHBOARD_1, DASHBOARD_2, DASHBOARD_3, SELLER_1},
     row::{Of, Row, row},
 };
 
@@ -52,8 +52,27 @@ fn figures() -> Vec<Row> {
             "insert into products (seller_id, name, price) values ('seller-2', 'Shawl', 80)",
         )
         .heard_of("analytics:metrics_updated", &[DASHBOARD_2], data("seller-2", 1, "0.00", 6, "38.00"), UPDATE),
-        figures("an order is fulfilled, and so paid", "update orders set status = 'fulfilled' where id = 'order-2'")
-            .heard_of("analytics:metrics_updated", &[DASHBOARD_2], data("seller-2", 1, "38.00", 5, "38.00"), UPDATE),
+        figures(
+            "an order is fulfilled, and so paid, where no payment status says otherwise",
+            "update orders set status = 'fulfilled' where id = 'order-2'",
+        )
+        .given("update orders set payment_status = null where id = 'order-2'")
+        .heard_of(
+            "analytics:metrics_updated",
+            &[DASHBOARD_2],
+            data("seller-2", 1, "38.00", 5, "38.00"),
+            UPDATE,
+        ),
+        figures(
+            "the deposit of a wholesale order is paid, which is revenue as it is that of the day",
+            "update wholesale_payments set status = 'paid', paid_at = now() where id = 'payment-1'",
+        )
+        .heard_of(
+            "analytics:metrics_updated",
+            &[DASHBOARD_3],
+            data("seller-3", 0, "372.00", 4, "0.00"),
+            UPDATE,
+        ),
         figures("an order is paid", "update orders set payment_status = 'fully_paid' where id = 'order-2'").heard_of(
             "analytics:metrics_updated",
             &[DASHBOARD_2],

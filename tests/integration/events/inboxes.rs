@@ -1,6 +1,9 @@
 //! Inboxes: read and deleted by those whose they are, on every device; announcements; and that what is swept again is
 //! not written again.
 
+use std::time::Duration;
+
+use rowcast::config::Config;
 use serde_json::{Value, json};
 
 use super::light::{heard_so_far, named};
@@ -152,5 +155,70 @@ async fn changes_that_are_swept_again_write_no_notification_again_not_even_one_t
     let heard = heard_so_far(&database, "buyer-1", &mut buyer).await;
     assert_eq!(named(&heard, "notification:order"), Vec::<&Value>::new());
     assert_eq!(database.row(INBOXES, &[]).await.get::<_, String>(0), inboxes);
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_that_waited_for_a_lock_for_too_long_is_written_when_the_lock_is_gone() {
+    let database = Database::marketplace().await;
+    let mut config = Config::default();
+    config.lookups.statement_timeout = Duration::from_millis(300);
+    let service = Service::start_with(&database, config).await;
+    let mut buyer = service.connect("buyer-1").await;
+    heard_so_far(&database, "buyer-1", &mut buyer).await;
+    let mut other = database.connect().await;
+    let lock = other.transaction().await.expect("begin");
+    lock.batch_execute("lock table rowcast.notified in exclusive mode").await.expect("locked");
+    database.run(PLACED).await;
+    buyer.event_named("order:updated").await;
+    let cancelled = "select count(*) from pg_stat_activity where query like '%rowcast.notified%'
+                     and application_name like 'rowcast%' and wait_event_type = 'Lock'";
+    for when in ["it waits", "it waits again, after it was cancelled"] {
+        eventually(when, async || database.count(cancelled).await == 1).await;
+        eventually("it is cancelled", async || database.count(cancelled).await == 0).await;
+    }
+    lock.rollback().await.expect("the lock is gone");
+    buyer.event_named("notification:order").await;
+    assert_eq!(database.count("select count(*) from rowcast.dead_letter").await, 0, "nothing was wrong with it");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_to_more_than_are_told_at_once_reaches_each_and_goes_on_where_it_was() {
+    let database = Database::marketplace().await;
+    database
+        .run(
+            "insert into users (id, email, username, role)
+             select 'crowd-' || lpad(n::text, 5, '0'), 'crowd-' || n || '@example.com', 'Crowd', 'customer'
+             from generate_series(1, 5200) as n",
+        )
+        .await;
+    // One was broken off by a crash in the middle; and before both stands one that can't be told.
+    database
+        .run(
+            "insert into rowcast.notification (id, audience, title, told_to, created_at) values
+               ('broken', 'buyers', 'Never', null, now() - interval '3 min'),
+               ('half', 'buyers', 'Half', 'crowd-05000', now() - interval '2 min'),
+               ('whole', 'buyers', 'Whole', null, now() - interval '1 min');
+             alter table rowcast.notification add constraint never check (title <> 'Never' or audience is not null)",
+        )
+        .await;
+    let service = Service::start(&database).await;
+    let told = async |id: &str| {
+        let sql = "select count(*) from rowcast.notification where id = $1 and told_at is not null";
+        database.row(sql, &[&id]).await.get::<_, i64>(0) == 1
+    };
+    eventually("the rest of the one that was broken off is told", async || told("half").await).await;
+    eventually("the other is told", async || told("whole").await).await;
+    assert!(!told("broken").await, "what is refused for ever holds up no other");
+    let inboxes = async |id: &str| {
+        let sql = "select count(distinct user_id), count(*), min(user_id) from rowcast.notification where source = $1";
+        let row = database.row(sql, &[&id]).await;
+        (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, Option<String>>(2).unwrap_or_default())
+    };
+    assert_eq!(inboxes("half").await, (200, 200, "crowd-05001".to_owned()));
+    assert_eq!(inboxes("whole").await, (5205, 5205, "buyer-1".to_owned()));
+    let told_to: String = database.row("select told_to from rowcast.notification where id = 'whole'", &[]).await.get(0);
+    assert_eq!(told_to, "crowd-04995", "the last of the first 5,000");
     service.stop().await;
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{
-        ADMIN_1, BUYER_1, BUYER_2, BUYER_3, BUYER_4, Group, HELPER_1, SELLER_1, SELLER_2, SELLER_3, USER_SELLER_1,
-        USER_SELLER_3,
+        ADMIN_1, BUYER_1, BUYER_2, BUYER_3, BUYER_4, Group, HELPER_1, OTHERS_1, SELLER_1, SELLER_2, SELLER_3,
+        USER_SELLER_1, USER_SELLER_3,
     },
     compare::GENERATED,
     row::{Row, row},
@@ -236,6 +236,24 @@ fn invitations() -> Vec<Row> {
             INVITATION,
             1,
         ),
+        news(
+            "an invitation is sent to somebody with an account, and both are notified",
+            insert("Buyer-3@Example.com", "'Chidi'"),
+        )
+        .notified(
+            WHOLESALE,
+            &[SELLER_1],
+            ["Invitation sent", "Your wholesale invitation to Chidi has been sent."],
+            INVITATION,
+            1,
+        )
+        .notified(
+            WHOLESALE,
+            &[BUYER_3],
+            ["Wholesale invitation", "You have been invited to order wholesale."],
+            INVITATION,
+            1,
+        ),
         becomes("an invitation is accepted, and both are notified", "accepted")
             .notified(
                 WHOLESALE,
@@ -249,15 +267,23 @@ fn invitations() -> Vec<Row> {
                 &[BUYER_3],
                 ["Welcome to wholesale", "You have accepted a wholesale invitation."],
                 INVITATION,
-                1,
+                2,
             ),
-        becomes("an invitation is declined, and the seller is notified", "declined").notified(
-            WHOLESALE,
-            &[SELLER_1],
-            ["Invitation declined", "Chidi has declined your wholesale invitation."],
-            INVITATION,
-            2,
-        ),
+        becomes("an invitation is declined, and both are notified", "declined")
+            .notified(
+                WHOLESALE,
+                &[SELLER_1],
+                ["Invitation declined", "Chidi has declined your wholesale invitation."],
+                INVITATION,
+                2,
+            )
+            .notified(
+                WHOLESALE,
+                &[BUYER_3],
+                ["Invitation declined", "You have declined a wholesale invitation."],
+                INVITATION,
+                2,
+            ),
         becomes("an invitation expires, which is no news", "expired"),
     ]
 }
@@ -381,10 +407,39 @@ fn wholesale_as_orders() -> Vec<Row> {
                 ORDER_9,
                 2,
             ),
+        update("a wholesale order gets a tracking number, and both are notified", "pending", "tracking_number = 'T-1'")
+            .notified(
+                SHIPPING,
+                &[BUYER_1],
+                ["Tracking number added", "Your order of 24.00 USD can be followed, tracking number T-1."],
+                ORDER_9,
+                2,
+            )
+            .notified(
+                WHOLESALE,
+                &[BUYER_1],
+                ["Wholesale order shipped", "Your wholesale order of 24.00 USD is on its way."],
+                ORDER_9,
+                2,
+            )
+            .notified(
+                WHOLESALE,
+                &[SELLER_1],
+                ["Wholesale order shipped", "A wholesale order of 24.00 USD is on its way."],
+                ORDER_9,
+                1,
+            ),
         update(
-            "a wholesale order's fulfilment is complete, and the buyer is notified",
+            "a wholesale order's fulfilment is complete, and both are notified",
             "pending",
             "fulfillment_status = 'fulfilled'",
+        )
+        .notified(
+            WHOLESALE,
+            &[SELLER_1],
+            ["Wholesale order shipped", "A wholesale order of 24.00 USD is on its way."],
+            ORDER_9,
+            1,
         )
         .notified(SHIPPING, &[BUYER_1], ["Order shipped", "Your order of 24.00 USD is on its way."], ORDER_9, 2)
         .notified(
@@ -492,6 +547,32 @@ fn wholesale_orders() -> Vec<Row> {
             ORDER,
             1,
         ),
+        news(
+            "an order in wholesale_orders gets a tracking number, and both are notified",
+            "update wholesale_orders set tracking_number = 'T-1' where id = 'wholesale-1'",
+        )
+        .given("alter table wholesale_orders add column tracking_number text")
+        .notified(
+            SHIPPING,
+            &[BUYER_4],
+            ["Order shipped", "Your wholesale order of 1240.00 USD is on its way, tracking number T-1."],
+            ORDER,
+            2,
+        )
+        .notified(
+            WHOLESALE,
+            &[BUYER_4],
+            ["Wholesale order shipped", "Your wholesale order of 1240.00 USD is on its way."],
+            ORDER,
+            2,
+        )
+        .notified(
+            WHOLESALE,
+            &[SELLER_3],
+            ["Wholesale order shipped", "A wholesale order of 1240.00 USD is on its way."],
+            ORDER,
+            1,
+        ),
         paid("the payment of a deposit is paid, and both are notified", "payment-1", "deposit", "372.00"),
         paid("the payment of a balance is paid, and both are notified", "payment-2", "balance", "868.00"),
     ]
@@ -542,9 +623,16 @@ fn quotations() -> Vec<Row> {
             "declined by buyer-2@example.com",
         ),
         to_seller(
-            becomes("a quotation is cancelled, whoever did it, and the seller is notified", OF_BUYER_2, "cancelled"),
+            becomes("a quotation is cancelled, whoever did it, and both are notified", OF_BUYER_2, "cancelled"),
             "Quotation cancelled",
             "cancelled",
+        )
+        .notified(
+            QUOTATION,
+            &[BUYER_2],
+            ["Quotation cancelled", "The quotation Q-1001 that you received has been cancelled."],
+            OF_BUYER_2,
+            1,
         ),
         expired(becomes("a quotation expires, and both are notified", OF_BUYER_2, "expired")),
         expired(
@@ -609,7 +697,12 @@ fn written_by_hand() -> Vec<Row> {
             "a notification for a store is written with SQL, and all at its dashboard hear it",
             "insert into rowcast.notification (user_id, seller_id, title) values ('seller-1', 'seller-1', 'Hello')",
         )
-        .heard(SYSTEM, &[SELLER_1], data),
+        .heard(SYSTEM, &[USER_SELLER_1], data)
+        .heard(
+            SYSTEM,
+            &[OTHERS_1],
+            json!({ "notificationId": GENERATED, "title": "Hello", "body": "", "subject": null }),
+        ),
         news(
             "a notification is written as read",
             "insert into rowcast.notification (user_id, title, read_at) values ('buyer-1', 'Hello', now())",

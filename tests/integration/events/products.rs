@@ -174,8 +174,45 @@ fn hidden() -> Vec<Row> {
         )
         .heard(
             "product:updated",
-            &[SELLER_1, VIEWERS_OF_13, VISITORS_OF_1],
+            &[SELLER_1],
             changes("product-13", json!({ "name": "Butter dish", "status": "active" })),
+        )
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_13, VISITORS_OF_1],
+            changes("product-13", json!({ "status": "active" })),
+        ),
+        row(
+            "a draft is published with another stock and price, which were not the public's before",
+            "update products set stock = 9, price = 19, status = 'active' where id = 'product-13'",
+        )
+        .heard(
+            "product:updated",
+            &[SELLER_1],
+            changes("product-13", json!({ "stock": 9, "price": "19.00", "status": "active" })),
+        )
+        .heard(
+            "product:stock_changed",
+            &[SELLER_1],
+            json!({ "productId": "product-13", "sellerId": "seller-1", "oldStock": 0, "newStock": 9 }),
+        )
+        .heard(
+            "product:price_changed",
+            &[SELLER_1],
+            json!({ "productId": "product-13", "sellerId": "seller-1", "oldPrice": "31.00", "newPrice": "19.00" }),
+        )
+        .heard(
+            "stock:restocked",
+            &[SELLER_1],
+            json!({
+                "productId": "product-13", "sellerId": "seller-1", "productName": "Butter dish (working title)",
+                "newStock": 9,
+            }),
+        )
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_13, VISITORS_OF_1],
+            changes("product-13", json!({ "status": "active" })),
         ),
         row(
             "a product becomes a draft, and what else is done to it is the seller's business",
@@ -185,18 +222,18 @@ fn hidden() -> Vec<Row> {
         .heard(
             "product:updated",
             &[VIEWERS_OF_1, VISITORS_OF_1],
-            changes("product-1", json!({ "status": "draft" })),
+            changes("product-1", json!({ "status": "hidden" })),
         ),
         row(
-            "a product takes the id of one that is gone as it becomes a draft",
+            "a product takes the id of one that is gone as it becomes a draft, which is told under the old one",
             "update products set id = 'product-1', status = 'draft' where id = 'product-2'",
         )
         .given("delete from products where id = 'product-1'")
         .heard("product:updated", &[SELLER_1], changes("product-1", json!({ "id": "product-1", "status": "draft" })))
         .heard(
             "product:updated",
-            &[VIEWERS_OF_1, VIEWERS_OF_2, VISITORS_OF_1],
-            changes("product-1", json!({ "status": "draft" })),
+            &[VIEWERS_OF_2, VISITORS_OF_1],
+            changes("product-2", json!({ "status": "hidden" })),
         ),
         row("a draft in somebody's cart gets another price", "update products set price = 25 where id = 'product-1'")
             .given("update products set status = 'draft' where id = 'product-1'")

@@ -128,3 +128,29 @@ async fn who_looked_while_it_was_out_is_told_once_that_it_is_there_again() {
     }
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_came_and_left_while_a_long_transaction_restocked_it_is_told_when_that_commits() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    database.run(&format!("update products set stock = 0 where id = '{PRODUCT}'")).await;
+    let mut writer = database.connect().await;
+    let transaction = writer.transaction().await.expect("begin");
+    let restock = format!("update products set stock = 9 where id = '{PRODUCT}'");
+    transaction.execute(&restock, &[]).await.expect("restocked, as far as the transaction goes");
+
+    let mut looked = service.connect("buyer-3").await;
+    looks(&looked, PRODUCT).await;
+    leaves(&looked, PRODUCT).await;
+    let expected = BTreeSet::from(["buyer-3".to_owned()]);
+    eventually("who looked is noted", async || waiting_for(&database, PRODUCT).await == expected).await;
+    let since = looked.emit_with_ack("ping", Value::Null).await["position"].clone();
+    transaction.commit().await.expect("commit");
+    assert_eq!(restocked(&database, "buyer-3", &mut looked).await, 1);
+
+    drop(looked);
+    let auth = json!({ "userId": "buyer-3", "since": since });
+    let mut back = Client::connect(&url(service.address), auth).await.expect("buyer-3 comes again");
+    assert_eq!(restocked(&database, "buyer-3", &mut back).await, 1, "by resume");
+    service.stop().await;
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    cast::{CAST, Group},
+    cast::{CAST, Group, OTHERS_1, OTHERS_3, SELLER_1, SELLER_3, USER_SELLER_1, USER_SELLER_3},
     compare::GENERATED,
 };
 
@@ -136,7 +136,8 @@ impl Row {
         self
     }
 
-    /// A notification that rowcast writes comes into an inbox.
+    /// A notification that rowcast writes comes into an inbox. Of a seller's, the others at the store's dashboard hear too,
+    /// without the number of what is unread.
     pub fn notified(
         self,
         event: &'static str,
@@ -149,7 +150,25 @@ impl Row {
             "notificationId": GENERATED, "title": title, "body": body, "subject": { "type": kind, "id": id },
             "unread": unread,
         });
-        self.heard_of(event, by, data, Of::Consequence { table: "rowcast.notification", op: "INSERT" })
+        let of = Of::Consequence { table: "rowcast.notification", op: "INSERT" };
+        let mut without = data.clone();
+        without.as_object_mut().expect("an object").remove("unread");
+        let (mut owners, mut others) = (Vec::new(), Vec::new());
+        for group in by {
+            match *group {
+                store if store == SELLER_1 => {
+                    owners.push(USER_SELLER_1);
+                    others.push(OTHERS_1);
+                }
+                store if store == SELLER_3 => {
+                    owners.push(USER_SELLER_3);
+                    others.push(OTHERS_3);
+                }
+                users => owners.push(users),
+            }
+        }
+        let row = self.heard_of(event, &owners, data, of);
+        if others.is_empty() { row } else { row.heard_of(event, &others, without, of) }
     }
 
     pub fn is_about(&self, event: &str) -> bool {

@@ -52,7 +52,11 @@ pub fn impatient_catalog() -> Files {
 
 /// A service that looks often at the clock, and at who is there.
 pub fn impatient(catalog: &Files) -> Config {
-    let mut config = Config::default();
+    made_impatient(Config::default(), catalog)
+}
+
+/// The same, of another configuration.
+pub fn made_impatient(mut config: Config, catalog: &Files) -> Config {
     config.catalog.dir = Some(catalog.path().into());
     config.gateway.presence_grace = Duration::ZERO;
     config.gateway.presence_interval = Duration::from_millis(100);

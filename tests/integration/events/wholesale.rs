@@ -211,9 +211,22 @@ fn payments_of_orders() -> Vec<Row> {
             .heard("wholesale:deposit_paid", BOTH, paid("372.00"))
             .heard("wholesale:balance_paid", BOTH, paid("868.05")),
         Order { status: "in_production", ..ORDER }
-            .update("a payment status says what the status had behind it", "payment_status = 'deposit_paid'"),
+            .update("the deposit is paid of what is in production already", "payment_status = 'deposit_paid'")
+            .heard("wholesale:deposit_paid", BOTH, paid("372.00")),
         Order { status: "fulfilled", ..ORDER }
-            .update("a payment status says so of what is fulfilled", "payment_status = 'fully_paid'"),
+            .update("all is paid of what is fulfilled already", "payment_status = 'fully_paid'")
+            .heard("wholesale:deposit_paid", BOTH, paid("372.00"))
+            .heard("wholesale:balance_paid", BOTH, paid("868.05")),
+        Order { status: "fulfilled", ..ORDER }
+            .update("an order without a deposit is paid after it was fulfilled", "payment_status = 'fully_paid'")
+            .given(format!(
+                "{}; update orders set payment_type = 'full', deposit_amount_cents = null, balance_due_cents = 50000",
+                Order { status: "fulfilled", ..ORDER }.insert()
+            ))
+            .heard("wholesale:balance_paid", BOTH, paid("500.00")),
+        Order { status: "fulfilled", payment: "deposit_paid", ..ORDER }
+            .update("the balance is paid of what is fulfilled already", "balance_paid_at = now()")
+            .heard("wholesale:balance_paid", BOTH, paid("868.05")),
         ORDER
             .update("a deposit is paid of which nobody knows the amount", "payment_status = 'deposit_paid'")
             .given(format!("{}; update orders set deposit_amount_cents = null", ORDER.insert()))

@@ -45,11 +45,12 @@ socket.on('order:updated', (event) => console.log(old(event)))
 
 // What the database's columns don't say, the catalog does.
 socket.on('cart:updated', ({ data }) => {
-  const pieces: number = data.items.reduce((sum, item) => sum + item.quantity, 0)
-  if (data.changed !== null) console.log(data.changed.productId.length, data.changed.quantity + pieces, data.changed.variant)
+  // Digits where it is no whole number, as an application may have written it.
+  const pieces: number = data.items.reduce((sum, item) => sum + Number(item.quantity), 0)
+  if (data.changed !== null) console.log(String(data.changed.productId).length, Number(data.changed.quantity) + pieces, data.changed.variant)
 })
-socket.on('notification:order', ({ data }) => console.log(data.subject?.type.length, data.subject?.id.length, data.unread + 1))
-socket.on('analytics:sale_completed', ({ data }) => console.log(data.sellerId.length, data.productId?.length))
+socket.on('notification:order', ({ data }) => console.log(data.subject?.type.length, data.subject?.id.length, 'unread' in data && data.unread + 1))
+socket.on('analytics:sale_completed', ({ data }) => console.log(data.sellerId.length, String(data.productId ?? '').length))
 socket.on('analytics:revenue_updated', ({ data, sellerId }) => console.log(data.sellerId.length, sellerId.length))
 socket.on('analytics:metrics_updated', ({ data: { metrics } }) => console.log(metrics.totalOrders + 1, metrics.totalRevenue.length))
 socket.on('analytics:product_viewed', ({ data }) => console.log(data.sellerId.length, data.viewCount + data.viewersNow))

@@ -4,15 +4,22 @@ import { promisify } from 'node:util'
 import { rowcastBinary } from '../harness/paths.mjs'
 import { until } from '../harness/timeout.mjs'
 import { BUYER, STORE, TERMS, cast } from './cast.mjs'
-import { atLeast, each } from './expect.mjs'
-import { draft, invite, paid, parcel, placeWholesale, quietly, sell, sent, step } from './steps.mjs'
+import { atLeast, each, exactly } from './expect.mjs'
+import { draft, invite, paid, parcel, placeWholesale, quietly, sell, sellWholesale, sent, step } from './steps.mjs'
 
 const nothing = async () => undefined
 
-/** What the seller reads and what the buyer reads, each with the number of what they have not read. */
+/**
+ * What the seller reads and what the buyer reads, each with the number of what they have not read. Who helps in the store
+ * hears of it too, without that number.
+ */
 const words = (kind, id, { seller, buyer, unread }) => {
-  const says = ([title, body]) => atLeast({ title, body, subject: { type: kind, id }, unread })
-  return { ...(seller && each(STORE, says(seller))), ...(buyer && each(BUYER, says(buyer))) }
+  const says = ([title, body], number = unread) => atLeast({ title, body, subject: { type: kind, id }, unread: number })
+  const helper = ([title, body]) => exactly({ title, body, subject: { type: kind, id } })
+  return {
+    ...(seller && { seller: says(seller), helper: ({ notificationId, ...data }) => helper(seller)(data) }),
+    ...(buyer && each(BUYER, says(buyer))),
+  }
 }
 
 const SELLERS = [...STORE, 'rival']
@@ -106,9 +113,26 @@ export const notifications = [
     of: 'an invitation',
     given: quietly(nothing),
     when: invite,
-    to: STORE,
+    to: [...STORE, ...BUYER],
     data: (_, { id }) =>
-      words('invitation', id, { seller: ['Invitation sent', 'Your wholesale invitation to Ada has been sent.'], unread: 1 }),
+      words('invitation', id, {
+        seller: ['Invitation sent', 'Your wholesale invitation to Ada has been sent.'],
+        buyer: ['Wholesale invitation', 'You have been invited to order wholesale.'],
+        unread: 1,
+      }),
+  },
+  {
+    event: 'notification:wholesale',
+    of: 'an invitation that is declined',
+    given: quietly(invite),
+    when: ({ app }, { id }) => app.post(`/invitations/${id}/reject`),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) =>
+      words('invitation', id, {
+        seller: ['Invitation declined', 'Ada has declined your wholesale invitation.'],
+        buyer: ['Invitation declined', 'You have declined a wholesale invitation.'],
+        unread: 1,
+      }),
   },
   {
     event: 'notification:wholesale',
@@ -120,6 +144,34 @@ export const notifications = [
       words('wholesale_order', id, {
         seller: ['New wholesale order', 'You have a new wholesale order of 100.01 USD.'],
         buyer: ['Wholesale order placed', 'Your wholesale order of 100.01 USD has been placed.'],
+        unread: 1,
+      }),
+  },
+  {
+    event: 'notification:wholesale',
+    of: 'a row of orders that is shipped',
+    given: quietly(sellWholesale),
+    when: ({ app }, { id }) => app.post(`/orders/${id}/ship`, parcel),
+    to: [...STORE, ...BUYER],
+    data: ({ id }) => {
+      const { seller, helper } = words('order', id, {
+        seller: ['Wholesale order updated', 'A wholesale order of 136.00 USD is now on its way.'],
+        unread: 2, // The order's status changes too.
+      })
+      const buyer = ['Wholesale order shipped', 'Your wholesale order of 136.00 USD is on its way.']
+      return { seller, helper, ...words('order', id, { buyer, unread: 3 }) } // And the parcel's.
+    },
+  },
+  {
+    event: 'notification:quotation',
+    of: 'one that is cancelled',
+    given: quietly(sent),
+    when: step('cancel', TERMS.sellerId),
+    to: [...STORE, ...BUYER],
+    data: ({ id, quotationNumber }) =>
+      words('quotation', id, {
+        seller: ['Quotation cancelled', `Your quotation ${quotationNumber} has been cancelled.`],
+        buyer: ['Quotation cancelled', `The quotation ${quotationNumber} that you received has been cancelled.`],
         unread: 1,
       }),
   },

@@ -12,18 +12,19 @@ export async function migrate(databaseUrl) {
 
 /**
  * `rowcast serve` on a free port, ready to be connected to, also by a page that stands at `origin`; with the rules of the
- * directory `catalog` instead of the built-in ones, and with settings of the section `[gateway]`.
+ * directory `catalog` instead of the built-in ones, and with settings of the section `[gateway]`. `auth` is TOML that says
+ * how clients sign in; without it, every client is believed. `env` is what the process finds in its environment.
  */
-export async function startService(databaseUrl, { origin, catalog, gateway = {} } = {}) {
+export async function startService(databaseUrl, { origin, catalog, gateway = {}, auth, env = {} } = {}) {
   const folder = await mkdtemp(`${tmpdir()}/rowcast-service-`)
   const config = `${folder}/rowcast.toml`
   const rules = catalog ? `[catalog]\ndir = ${JSON.stringify(catalog)}\n` : ''
   const settings = { ...gateway, ...(origin && { allowed_origins: [origin] }) }
   const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
-  await writeFile(config, `${rules}[gateway]\n${lines.join('')}`)
+  await writeFile(config, `${auth ?? "[auth]\nmodes = ['insecure']\n"}${rules}[gateway]\n${lines.join('')}`)
   const forget = () => rm(folder, { recursive: true, force: true })
   try {
-    const service = await serve(databaseUrl, config)
+    const service = await serve(databaseUrl, config, env)
     return { ...service, stop: () => service.stop().finally(forget) }
   } catch (error) {
     await forget()
@@ -31,9 +32,10 @@ export async function startService(databaseUrl, { origin, catalog, gateway = {} 
   }
 }
 
-async function serve(databaseUrl, config) {
-  const child = await startChild(rowcastBinary(), ['serve', '--auth', 'insecure', '--config', config], {
-    env: { DATABASE_URL: databaseUrl, ROWCAST_LISTEN: '127.0.0.1:0', NO_COLOR: '1' },
+async function serve(databaseUrl, config, env) {
+  const addresses = { ROWCAST_LISTEN: '127.0.0.1:0', ROWCAST_ADMIN_LISTEN: '127.0.0.1:0' }
+  const child = await startChild(rowcastBinary(), ['serve', '--config', config], {
+    env: { ...env, ...addresses, DATABASE_URL: databaseUrl, NO_COLOR: '1' },
     ready: /listening on (http:\/\/127\.0\.0\.1:\d+)/,
   })
   const url = child.match[1]

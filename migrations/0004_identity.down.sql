@@ -1,0 +1,166 @@
+-- Undoes 0004. Tables of which only some columns are captured are unwatched, whoever watched them: what is left captures
+-- whole rows, and nothing else of these tables shall get into the log.
+-- Locks: ACCESS EXCLUSIVE on those tables, for a moment, given up after two seconds: then run it again.
+
+begin;
+set local lock_timeout = '2s';
+set local client_min_messages = warning;
+select relation, rowcast.unwatch(relation) from rowcast.watched where only_columns is not null;
+
+create or replace function rowcast.capture() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  before_row     json;
+  after_row      json;
+  change_id      bigint;
+  slot_now       smallint;
+  watched_schema name;
+  watched_table  name;
+  largest        constant integer := 256 * 1024 * 1024;
+begin
+  begin
+    if tg_op = 'UPDATE' then
+      if old operator(pg_catalog.*=) new then
+        return null;
+      end if;
+    end if;
+
+    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+    select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
+
+    if tg_nargs > 1 then
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := to_jsonb(old) - tg_argv[1]::text[];
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := to_jsonb(new) - tg_argv[1]::text[];
+      end if;
+      if tg_op = 'UPDATE' and before_row::text = after_row::text then
+        return null;
+      end if;
+    else
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := to_json(old);
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := to_json(new);
+      end if;
+    end if;
+    if pg_column_size(before_row) > largest or pg_column_size(after_row) > largest then
+      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+    end if;
+
+    change_id := nextval('rowcast.change_id');
+    slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
+    if pg_partition_root(to_regclass('rowcast.change_' || slot_now)) is distinct from 'rowcast.change'::regclass then
+      raise exception 'rowcast.change has no partition for the slot %', slot_now;
+    end if;
+
+    if pg_partition_root(tg_relid) is not null then
+      select n.nspname, c.relname into watched_schema, watched_table
+      from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
+      join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
+      join pg_class c on c.oid = a.relation
+      join pg_namespace n on n.oid = c.relnamespace
+      order by a.distance limit 1;
+    end if;
+
+    if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+      if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('rowcast', tg_argv[0]);
+      end if;
+    end if;
+  exception when others then
+    begin
+      if current_setting('rowcast.loss_logged', true) is distinct from pg_current_xact_id()::text then
+        raise log 'rowcast lost a change of %.%: % (%)', tg_table_schema, tg_table_name, sqlerrm, sqlstate;
+        perform set_config('rowcast.loss_logged', pg_current_xact_id()::text, true);  -- once in a transaction
+      end if;
+      perform nextval('rowcast.loss');
+    exception when others then
+      null;  -- the sequence is gone too; the service finds the schema broken and says so
+    end;
+    return null;
+  end;
+
+  insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+  values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
+          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), before_row, after_row,
+          nullif(current_setting('rowcast.actor', true), ''));
+  return null;
+end
+$$;
+revoke all on function rowcast.capture() from public;
+
+drop view rowcast.watched;
+create view rowcast.watched as
+select c.oid::regclass as relation,
+       n.nspname::text as schema,
+       c.relname::text as "table",
+       t.tgenabled in ('O', 'A') as enabled,
+       case when t.tgnargs > 1
+            then convert_from(substring(t.tgargs from e.first + 1 for octet_length(t.tgargs) - e.first - 1),
+                              getdatabaseencoding())::text[]
+            else '{}'::text[] end as excluded
+from pg_catalog.pg_trigger t
+cross join lateral (select position('\x00'::bytea in t.tgargs)) as e (first)  -- where the first argument ends
+join pg_catalog.pg_class c on c.oid = t.tgrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
+comment on view rowcast.watched is 'The tables whose changes are captured.';
+select rowcast.grant_gateway(privilege.grantee::regrole)
+from pg_catalog.pg_class c cross join lateral aclexplode(c.relacl) privilege
+where c.oid = 'rowcast.cursor'::regclass and privilege.privilege_type = 'UPDATE'
+  and privilege.grantee not in (0, c.relowner);
+
+drop function rowcast.watch(regclass, text[], text[]);
+-- Makes a table watched: select rowcast.watch('public.products', array['secret']);
+-- Excluded columns are left out of the log; a name that the table lacks is ignored.
+-- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. Set lock_timeout.
+-- Says what it did: 'watched', or 'unchanged' (then it took no lock).
+create or replace function rowcast.watch(relation regclass, exclude text[] default '{}') returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  kind      "char";
+  name      text;
+  schema    text;
+  schema_id oid;
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
+  arguments text;
+begin
+  select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+  if kind not in ('r', 'p') then
+    raise exception '% is not a table', relation using hint = 'Only tables can be watched: a view has no rows of its own.';
+  end if;
+  if schema in ('rowcast', 'pg_catalog', 'information_schema') or pg_is_other_temp_schema(schema_id)
+     or schema_id = pg_my_temp_schema() then
+    raise exception '% cannot be watched: it belongs to %', relation, schema;
+  end if;
+  if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted)
+     and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate') then
+    return 'unchanged';
+  end if;
+
+  arguments := case when wanted = '{}' then '' else format(', %L', wanted) end;
+  execute format(
+    'create or replace trigger rowcast_capture after insert or update or delete on %s '
+    'for each row execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'ROW')::text, arguments);
+  execute format(
+    'create or replace trigger rowcast_truncate after truncate on %s '
+    'for each statement execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
+  execute format('alter table %s enable trigger rowcast_capture, enable trigger rowcast_truncate', relation);
+  return 'watched';
+end
+$$;
+comment on function rowcast.watch(regclass, text[]) is 'Puts the capture triggers on a table.';
+grant execute on function rowcast.unwatch(regclass) to public;
+
+delete from rowcast.migration where version = 4;
+commit;

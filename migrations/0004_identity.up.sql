@@ -1,0 +1,225 @@
+-- rowcast 0004: tables of which only some columns are captured, and with it the tables that say who may hear what.
+--
+-- Run by `rowcast migrate`, or by hand:  psql -v ON_ERROR_STOP=1 -f migrations/0004_identity.up.sql
+-- The first part is one transaction and touches the schema rowcast alone. Each statement after it is a transaction of its
+-- own: it holds SHARE ROW EXCLUSIVE on one table for a moment (readers go on, writers wait), and gives up after two seconds
+-- behind a long transaction. Safe to run again.
+
+begin;
+set local lock_timeout = '2s';
+set local statement_timeout = '30s';
+set local client_min_messages = warning;
+
+-- As in 0001, with one more argument: the array of the only columns that are captured, where there are such. A column that
+-- is added later is not among them, so it is never captured unasked.
+create or replace function rowcast.capture() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  before_row     json;
+  after_row      json;
+  change_id      bigint;
+  slot_now       smallint;
+  watched_schema name;
+  watched_table  name;
+  largest        constant integer := 256 * 1024 * 1024;
+begin
+  begin
+    if tg_op = 'UPDATE' then
+      if old operator(pg_catalog.*=) new then
+        return null;
+      end if;
+    end if;
+
+    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+    select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
+
+    if tg_nargs > 2 then
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
+                       from jsonb_each(to_jsonb(old) - tg_argv[1]::text[]) as e where e.key = any (tg_argv[2]::text[]));
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
+                      from jsonb_each(to_jsonb(new) - tg_argv[1]::text[]) as e where e.key = any (tg_argv[2]::text[]));
+      end if;
+      if tg_op = 'UPDATE' and before_row::text = after_row::text then
+        return null;
+      end if;
+    elsif tg_nargs > 1 then
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := to_jsonb(old) - tg_argv[1]::text[];
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := to_jsonb(new) - tg_argv[1]::text[];
+      end if;
+      if tg_op = 'UPDATE' and before_row::text = after_row::text then
+        return null;
+      end if;
+    else
+      if tg_op in ('UPDATE', 'DELETE') then
+        before_row := to_json(old);
+      end if;
+      if tg_op in ('INSERT', 'UPDATE') then
+        after_row := to_json(new);
+      end if;
+    end if;
+    if pg_column_size(before_row) > largest or pg_column_size(after_row) > largest then
+      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+    end if;
+
+    change_id := nextval('rowcast.change_id');
+    slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
+    if pg_partition_root(to_regclass('rowcast.change_' || slot_now)) is distinct from 'rowcast.change'::regclass then
+      raise exception 'rowcast.change has no partition for the slot %', slot_now;
+    end if;
+
+    if pg_partition_root(tg_relid) is not null then
+      select n.nspname, c.relname into watched_schema, watched_table
+      from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
+      join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
+      join pg_class c on c.oid = a.relation
+      join pg_namespace n on n.oid = c.relnamespace
+      order by a.distance limit 1;
+    end if;
+
+    if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+      if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
+        perform pg_notify('rowcast', tg_argv[0]);
+      end if;
+    end if;
+  exception when others then
+    begin
+      if current_setting('rowcast.loss_logged', true) is distinct from pg_current_xact_id()::text then
+        raise log 'rowcast lost a change of %.%: % (%)', tg_table_schema, tg_table_name, sqlerrm, sqlstate;
+        perform set_config('rowcast.loss_logged', pg_current_xact_id()::text, true);  -- once in a transaction
+      end if;
+      perform nextval('rowcast.loss');
+    exception when others then
+      null;  -- the sequence is gone too; the service finds the schema broken and says so
+    end;
+    return null;
+  end;
+
+  insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+  values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
+          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), before_row, after_row,
+          nullif(current_setting('rowcast.actor', true), ''));
+  return null;
+end
+$$;
+revoke all on function rowcast.capture() from public;
+
+-- As in 0001, with one more column: the only columns that are captured, null where it is all but the excluded ones.
+create or replace view rowcast.watched as
+select c.oid::regclass as relation,
+       n.nspname::text as schema,
+       c.relname::text as "table",
+       t.tgenabled in ('O', 'A') as enabled,
+       case when t.tgnargs > 1
+            then convert_from(substring(after_1.arguments for position('\x00'::bytea in after_1.arguments) - 1),
+                              getdatabaseencoding())::text[]
+            else '{}'::text[] end as excluded,
+       case when t.tgnargs > 2
+            then convert_from(substring(after_2.arguments for position('\x00'::bytea in after_2.arguments) - 1),
+                              getdatabaseencoding())::text[] end as only_columns
+from pg_catalog.pg_trigger t
+-- Each argument ends with a zero byte; these are the arguments after the first, and after the second.
+cross join lateral (select substring(t.tgargs from position('\x00'::bytea in t.tgargs) + 1)) as after_1 (arguments)
+cross join lateral (select substring(after_1.arguments from position('\x00'::bytea in after_1.arguments) + 1))
+  as after_2 (arguments)
+join pg_catalog.pg_class c on c.oid = t.tgrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
+
+-- Makes a table watched: select rowcast.watch('public.products', array['secret']);
+-- or, with a list of the only columns:  select rowcast.watch('public.users', only_columns => array['id', 'role']);
+-- Other columns are left out of the log; a name that the table lacks is ignored. An update of other columns alone logs
+-- nothing.
+-- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. Set lock_timeout.
+-- Says what it did: 'watched', or 'unchanged' (then it took no lock).
+drop function if exists rowcast.watch(regclass, text[]);
+create or replace function rowcast.watch(relation regclass, exclude text[] default '{}', only_columns text[] default null)
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  kind      "char";
+  name      text;
+  schema    text;
+  schema_id oid;
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
+  chosen    text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e);
+  arguments text;
+begin
+  select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+  if kind not in ('r', 'p') then
+    raise exception '% is not a table', relation using hint = 'Only tables can be watched: a view has no rows of its own.';
+  end if;
+  if schema in ('rowcast', 'pg_catalog', 'information_schema') or pg_is_other_temp_schema(schema_id)
+     or schema_id = pg_my_temp_schema() then
+    raise exception '% cannot be watched: it belongs to %', relation, schema;
+  end if;
+  if only_columns is not null and chosen is null then
+    raise exception 'the list of the only columns of % is empty', relation using hint = 'Name at least one, or leave the list out.';
+  end if;
+  if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted
+             and w.only_columns is not distinct from chosen)
+     and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate') then
+    return 'unchanged';
+  end if;
+
+  arguments := case when chosen is not null then format(', %L, %L', wanted, chosen)
+                    when wanted <> '{}' then format(', %L', wanted)
+                    else '' end;
+  execute format(
+    'create or replace trigger rowcast_capture after insert or update or delete on %s '
+    'for each row execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'ROW')::text, arguments);
+  execute format(
+    'create or replace trigger rowcast_truncate after truncate on %s '
+    'for each statement execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
+  execute format('alter table %s enable trigger rowcast_capture, enable trigger rowcast_truncate', relation);
+  return 'watched';
+end
+$$;
+revoke all on function rowcast.watch(regclass, text[], text[]) from public;
+comment on function rowcast.watch(regclass, text[], text[]) is 'Puts the capture triggers on a table.';
+revoke all on function rowcast.unwatch(regclass) from public;
+commit;
+
+-- What may take a right away from somebody who is connected: the account, the stores, the session. Only the columns that say
+-- so are captured: no password, no address, not what a session holds. A table that is watched already stays as it is.
+set lock_timeout = '2s';
+select c.oid::regclass as relation, rowcast.watch(
+  c.oid, only_columns => array['id', 'role', 'user_type', 'seller_id', 'is_platform_admin'])
+from pg_class c cross join lateral (
+  select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped) as has (columns)
+where c.oid = to_regclass('public.users') and c.relkind in ('r', 'p')
+  and has.columns @> array['id'] and has.columns && array['role', 'user_type', 'seller_id', 'is_platform_admin']
+  and not exists (select from rowcast.watched w where w.relation = c.oid);
+select c.oid::regclass as relation, rowcast.watch(
+  c.oid, only_columns => array['id', 'user_id', 'store_owner_id', 'access_level', 'status'])
+from pg_class c cross join lateral (
+  select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped) as has (columns)
+where c.oid = to_regclass('public.user_store_memberships') and c.relkind in ('r', 'p')
+  and has.columns @> array['user_id', 'store_owner_id', 'status']
+  and not exists (select from rowcast.watched w where w.relation = c.oid);
+select c.oid::regclass as relation, rowcast.watch(c.oid, only_columns => array['sid', 'expire'])
+from pg_class c cross join lateral (
+  select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped) as has (columns)
+where c.oid = to_regclass('public.sessions') and c.relkind in ('r', 'p')
+  and has.columns @> array['sid', 'sess', 'expire']
+  and not exists (select from rowcast.watched w where w.relation = c.oid);
+select c.oid::regclass as relation, rowcast.watch(c.oid, only_columns => array['sid', 'expire'])
+from pg_class c cross join lateral (
+  select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped) as has (columns)
+where c.oid = to_regclass('public.session') and c.relkind in ('r', 'p')
+  and has.columns @> array['sid', 'sess', 'expire']
+  and not exists (select from rowcast.watched w where w.relation = c.oid);
+insert into rowcast.migration (version, name) values (4, 'identity') on conflict do nothing;
+reset lock_timeout;
