@@ -522,7 +522,7 @@ async fn a_superuser_grants_no_query_that_reads_what_somebody_else_owns() {
     let own = Database::unmigrated().await;
     roles::create(&own, OWNER).await;
     own.run(&format!(
-        "create table hidden (id text); create view inner_one as select id from hidden; alter view inner_one owner to {OWNER};
+        "create table hidden (id text); create view inner_one as select id from hidden; alter view inner_one owner to {OWNER}; grant select on hidden to {OWNER};
          create view outer_one as select id from inner_one;
          create function named() returns text language sql as 'select ''x''::text'; alter function named() owner to {OWNER}"
     ))
