@@ -115,7 +115,8 @@ from pg_catalog.pg_class c cross join lateral aclexplode(c.relacl) privilege
 where c.oid = 'rowcast.cursor'::regclass and privilege.privilege_type = 'UPDATE'
   and privilege.grantee not in (0, c.relowner);
 
-drop function rowcast.watch(regclass, text[], text[]);
+drop function rowcast.digests(jsonb, text[]);
+drop function rowcast.watch(regclass, text[], text[], text[]);
 -- Makes a table watched: select rowcast.watch('public.products', array['secret']);
 -- Excluded columns are left out of the log; a name that the table lacks is ignored.
 -- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. Set lock_timeout.

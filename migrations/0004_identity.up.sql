@@ -10,8 +10,21 @@ set local lock_timeout = '2s';
 set local statement_timeout = '30s';
 set local client_min_messages = warning;
 
--- As in 0001, with one more argument: the array of the only columns that are captured, where there are such. A column that
--- is added later is not among them, so it is never captured unasked.
+-- What stands for columns whose content stays in the table: a digest of each, which changes when the content does. Of an
+-- object without its key cookie, which sessions rewrite each time they are touched. A column that isn't there has none.
+create or replace function rowcast.digests(row_content jsonb, columns text[]) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_object_agg(e.key, encode(sha256(convert_to(
+    (case jsonb_typeof(e.value) when 'object' then e.value - 'cookie' else e.value end)::text,
+    getdatabaseencoding())), 'hex')), '{}')
+  from jsonb_each(row_content) as e where e.key = any (columns)
+$$;
+revoke all on function rowcast.digests(jsonb, text[]) from public;
+
+-- As in 0001, with two more arguments: the array of the only columns that are captured, where there are such, and the array
+-- of those of which only a digest is. A column that is added later is in neither, so it is never captured unasked.
 create or replace function rowcast.capture() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -43,6 +56,14 @@ begin
       if tg_op in ('INSERT', 'UPDATE') then
         after_row := (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
                       from jsonb_each(to_jsonb(new) - tg_argv[1]::text[]) as e where e.key = any (tg_argv[2]::text[]));
+      end if;
+      if tg_nargs > 3 then
+        if tg_op in ('UPDATE', 'DELETE') then
+          before_row := before_row::jsonb || rowcast.digests(to_jsonb(old) - tg_argv[1]::text[], tg_argv[3]::text[]);
+        end if;
+        if tg_op in ('INSERT', 'UPDATE') then
+          after_row := after_row::jsonb || rowcast.digests(to_jsonb(new) - tg_argv[1]::text[], tg_argv[3]::text[]);
+        end if;
       end if;
       if tg_op = 'UPDATE' and before_row::text = after_row::text then
         return null;
@@ -111,7 +132,8 @@ end
 $$;
 revoke all on function rowcast.capture() from public;
 
--- As in 0001, with one more column: the only columns that are captured, null where it is all but the excluded ones.
+-- As in 0001, with two more columns: the only columns that are captured, null where it is all but the excluded ones, and
+-- those of which only a digest is.
 create or replace view rowcast.watched as
 select c.oid::regclass as relation,
        n.nspname::text as schema,
@@ -123,12 +145,18 @@ select c.oid::regclass as relation,
             else '{}'::text[] end as excluded,
        case when t.tgnargs > 2
             then convert_from(substring(after_2.arguments for position('\x00'::bytea in after_2.arguments) - 1),
-                              getdatabaseencoding())::text[] end as only_columns
+                              getdatabaseencoding())::text[] end as only_columns,
+       case when t.tgnargs > 3
+            then convert_from(substring(after_3.arguments for position('\x00'::bytea in after_3.arguments) - 1),
+                              getdatabaseencoding())::text[]
+            else '{}'::text[] end as digest_columns
 from pg_catalog.pg_trigger t
--- Each argument ends with a zero byte; these are the arguments after the first, and after the second.
+-- Each argument ends with a zero byte; these are the arguments after the first, the second, and the third.
 cross join lateral (select substring(t.tgargs from position('\x00'::bytea in t.tgargs) + 1)) as after_1 (arguments)
 cross join lateral (select substring(after_1.arguments from position('\x00'::bytea in after_1.arguments) + 1))
   as after_2 (arguments)
+cross join lateral (select substring(after_2.arguments from position('\x00'::bytea in after_2.arguments) + 1))
+  as after_3 (arguments)
 join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
@@ -136,11 +164,12 @@ where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and
 -- Makes a table watched: select rowcast.watch('public.products', array['secret']);
 -- or, with a list of the only columns:  select rowcast.watch('public.users', only_columns => array['id', 'role']);
 -- Other columns are left out of the log; a name that the table lacks is ignored. An update of other columns alone logs
--- nothing.
+-- nothing. Beside such a list, digest_columns => array['sess'] captures that a column changed, and not its content.
 -- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. Set lock_timeout.
 -- Says what it did: 'watched', or 'unchanged' (then it took no lock).
 drop function if exists rowcast.watch(regclass, text[]);
-create or replace function rowcast.watch(relation regclass, exclude text[] default '{}', only_columns text[] default null)
+create or replace function rowcast.watch(
+  relation regclass, exclude text[] default '{}', only_columns text[] default null, digest_columns text[] default '{}')
 returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -152,6 +181,7 @@ declare
   schema_id oid;
   wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
   chosen    text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e);
+  digested  text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e);
   arguments text;
 begin
   select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
@@ -166,13 +196,18 @@ begin
   if only_columns is not null and chosen is null then
     raise exception 'the list of the only columns of % is empty', relation using hint = 'Name at least one, or leave the list out.';
   end if;
+  if chosen is null and digested <> '{}' then
+    raise exception 'digests of columns of % are asked for without a list of the only columns', relation
+      using hint = 'Name the columns that are captured as they are, too: only_columns.';
+  end if;
   if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted
-             and w.only_columns is not distinct from chosen)
+             and w.only_columns is not distinct from chosen and w.digest_columns = digested)
      and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate') then
     return 'unchanged';
   end if;
 
-  arguments := case when chosen is not null then format(', %L, %L', wanted, chosen)
+  arguments := case when digested <> '{}' then format(', %L, %L, %L', wanted, chosen, digested)
+                    when chosen is not null then format(', %L, %L', wanted, chosen)
                     when wanted <> '{}' then format(', %L', wanted)
                     else '' end;
   execute format(
@@ -187,13 +222,14 @@ begin
   return 'watched';
 end
 $$;
-revoke all on function rowcast.watch(regclass, text[], text[]) from public;
-comment on function rowcast.watch(regclass, text[], text[]) is 'Puts the capture triggers on a table.';
+revoke all on function rowcast.watch(regclass, text[], text[], text[]) from public;
+comment on function rowcast.watch(regclass, text[], text[], text[]) is 'Puts the capture triggers on a table.';
 revoke all on function rowcast.unwatch(regclass) from public;
 commit;
 
 -- What may take a right away from somebody who is connected: the account, the stores, the session. Only the columns that say
--- so are captured: no password, no address, not what a session holds. A table that is watched already stays as it is.
+-- so are captured: no password, no address, and of what a session holds a digest, since a logout may change nothing else. A
+-- table that is watched already stays as it is.
 set lock_timeout = '2s';
 select c.oid::regclass as relation, rowcast.watch(
   c.oid, only_columns => array['id', 'role', 'user_type', 'seller_id', 'is_platform_admin'])
@@ -209,13 +245,15 @@ from pg_class c cross join lateral (
 where c.oid = to_regclass('public.user_store_memberships') and c.relkind in ('r', 'p')
   and has.columns @> array['user_id', 'store_owner_id', 'status']
   and not exists (select from rowcast.watched w where w.relation = c.oid);
-select c.oid::regclass as relation, rowcast.watch(c.oid, only_columns => array['sid', 'expire'])
+select c.oid::regclass as relation, rowcast.watch(
+  c.oid, only_columns => array['sid', 'expire'], digest_columns => array['sess'])
 from pg_class c cross join lateral (
   select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped) as has (columns)
 where c.oid = to_regclass('public.sessions') and c.relkind in ('r', 'p')
   and has.columns @> array['sid', 'sess', 'expire']
   and not exists (select from rowcast.watched w where w.relation = c.oid);
-select c.oid::regclass as relation, rowcast.watch(c.oid, only_columns => array['sid', 'expire'])
+select c.oid::regclass as relation, rowcast.watch(
+  c.oid, only_columns => array['sid', 'expire'], digest_columns => array['sess'])
 from pg_class c cross join lateral (
   select array_agg(a.attname::text) from pg_attribute a where a.attrelid = c.oid and not a.attisdropped) as has (columns)
 where c.oid = to_regclass('public.session') and c.relkind in ('r', 'p')

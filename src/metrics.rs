@@ -53,6 +53,10 @@ pub struct Metrics {
     pub sockets_cut: IntCounterVec,
     /// Labels: message (`join`, `leave`, `ping`, `other`), result (`ok`, `refused`).
     pub client_messages: IntCounterVec,
+    /// Of clients, for a reason: something has changed, or their time is over.
+    pub sign_ins_in_doubt: IntGauge,
+    /// How long the first of them has been.
+    pub sign_in_doubt_seconds: IntGauge,
     pub sweep_seconds: Histogram,
     pub commit_to_emit_seconds: Histogram,
     pub log_bytes: IntGauge,
@@ -163,6 +167,16 @@ impl Metrics {
                 r,
                 "rowcast_dead_letters_total",
                 "Changes on which a rule failed; the change and the error are in rowcast.dead_letter.",
+            ),
+            sign_ins_in_doubt: gauge(
+                r,
+                "rowcast_sign_ins_in_doubt",
+                "Connected clients whose sign-in is to be confirmed, since something has changed that it rests on.",
+            ),
+            sign_in_doubt_seconds: gauge(
+                r,
+                "rowcast_sign_in_doubt_seconds",
+                "How long the first of them has been in doubt. Above 10 s they are cut off: the database does not answer.",
             ),
             rules_inactive: gauge(
                 r,

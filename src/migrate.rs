@@ -162,11 +162,18 @@ impl Migrator {
         Ok(tables)
     }
 
-    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`. With `only`, no column but these.
+    /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`. With `only`, no column but these, and
+    /// of the columns `digest` a digest.
     ///
     /// A table that has such a list keeps it where nothing else is said: watching it again must not let a password hash
     /// into the log.
-    pub async fn watch(&mut self, table: &str, exclude: &[String], only: Option<&[String]>) -> Result<String, Error> {
+    pub async fn watch(
+        &mut self,
+        table: &str,
+        exclude: &[String],
+        only: Option<&[String]>,
+        digest: &[String],
+    ) -> Result<String, Error> {
         self.require_migrated().await?;
         if let Some(missing) = self.pending().await?.first() {
             return Err(Error::NotMigrated(format!(
@@ -175,19 +182,24 @@ impl Migrator {
             )));
         }
         self.require_table(table).await?;
-        let kept: Option<Vec<String>> = match (exclude, only) {
-            ([], None) => {
-                let listed = "select only_columns from rowcast.watched where relation = to_regclass($1)";
-                sqlx::query_scalar(listed).bind(table).fetch_optional(&mut self.connection).await?.flatten()
+        let kept: Option<(Option<Vec<String>>, Vec<String>)> = match (exclude, only, digest) {
+            ([], None, []) => {
+                let listed =
+                    "select only_columns, digest_columns from rowcast.watched where relation = to_regclass($1)";
+                sqlx::query_as(listed).bind(table).fetch_optional(&mut self.connection).await?
             }
             _ => None,
         };
-        let only = only.or(kept.as_deref());
+        let (only, digest) = match &kept {
+            Some((only, digest)) => (only.as_deref(), digest.as_slice()),
+            None => (only, digest),
+        };
         self.patiently(async |connection: &mut PgConnection| {
-            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2, $3)")
+            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2, $3, $4)")
                 .bind(table)
                 .bind(exclude)
                 .bind(only)
+                .bind(digest)
                 .fetch_one(connection)
                 .await
         })

@@ -13,7 +13,7 @@ use crate::{
     auth::Concerns,
     capture::{Sink, SinkError},
     catalog::{Catalog, Engine, Evaluated, Failure, Inactive},
-    change::{Op, Page, Tables},
+    change::{Op, Page, TableName, Tables},
     dead_letter::{Again, DeadLetters, Grave},
     gateway::{Gateway, Policy},
     identity::{Concern, Identity},
@@ -48,8 +48,8 @@ pub struct Pipeline {
     delivered: HashSet<String>,
     /// When the rules were last bound to the tables.
     bound_at: Instant,
-    /// The rules that were inactive then.
-    inactive: Option<Vec<Inactive>>,
+    /// The rules that were inactive then, and what sign-ins lacked.
+    told: Option<(Vec<Inactive>, Vec<String>)>,
 }
 
 impl Sink for Pipeline {
@@ -115,7 +115,7 @@ impl Pipeline {
     ) -> Self {
         let (inbox, letters) = (Inbox::new(pool.clone()), DeadLetters::new(pool));
         let (delivered, bound_at) = (HashSet::new(), Instant::now());
-        Self { engine, gateway, metrics, journal, concerns, inbox, letters, delivered, bound_at, inactive: None }
+        Self { engine, gateway, metrics, journal, concerns, inbox, letters, delivered, bound_at, told: None }
     }
 
     /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
@@ -161,19 +161,20 @@ impl Pipeline {
     async fn bind(&mut self, tables: &Tables) {
         let inactive = self.engine.bind(tables).await;
         self.bound_at = Instant::now();
-        if self.inactive.as_ref() == Some(&inactive) {
+        let told = (inactive, unseen(&self.concerns, tables));
+        if self.told.as_ref() == Some(&told) {
             return;
         }
+        let (inactive, unseen) = &*self.told.insert(told);
         self.metrics.rules_inactive.set(inactive.len() as i64);
-        for rule in &inactive {
+        for rule in inactive {
             tracing::warn!(rule = %rule.rule, event = %rule.event, table = %rule.table, reason = %rule.reason, "inactive rule");
         }
-        for table in self.concerns.tables().filter(|table| tables.get(table).is_none()) {
-            tracing::warn!(%table, "not watched, though sign-ins rest on it: what changes there takes effect for who is connected only when their sign-in is confirmed by routine ([gateway] confirm_interval). To mend that: rowcast watch");
+        for warning in unseen {
+            tracing::warn!("{warning}");
         }
         let tables = tables.iter().count();
         tracing::info!(tables, inactive = inactive.len(), "rules are bound to the watched tables");
-        self.inactive = Some(inactive);
     }
 
     /// Keeps changes that rules failed on, with the reasons; the other rules and changes go on.
@@ -216,6 +217,29 @@ impl Pipeline {
     }
 }
 
+/// What is not captured, though sign-ins rest on it, with the command that mends it.
+fn unseen(concerns: &Concerns, tables: &Tables) -> Vec<String> {
+    let warning = |(table, needed): (&TableName, Vec<&str>)| {
+        let Some(watched) = tables.get(table) else {
+            return Some(format!(
+                "{table} is not watched, though sign-ins rest on it: what changes there takes effect for who is connected only when their sign-in is confirmed by routine ([gateway] confirm_interval). To mend that: {}",
+                concerns.remedy(table, &[])
+            ));
+        };
+        let lacks = |column: &&str| !watched.columns.contains_key(*column);
+        let missing: Vec<&str> = needed.into_iter().filter(lacks).collect();
+        let captured: Vec<&str> = watched.columns.keys().map(|column| &**column).collect();
+        (!missing.is_empty()).then(|| {
+            format!(
+                "{table} is watched without {}, though sign-ins rest on it: a change there may have everybody's sign-in confirmed, or go unnoticed until it is by routine. To mend that: {}",
+                missing.join(", "),
+                concerns.remedy(table, &captured)
+            )
+        })
+    };
+    concerns.needs().filter_map(warning).collect()
+}
+
 /// The catalog decides who may be in which room.
 impl Policy for Catalog {
     fn may_join(&self, identity: &Identity, room: &Room) -> bool {
@@ -237,5 +261,39 @@ impl Policy for Catalog {
 
     fn waiting_rooms(&self) -> Vec<String> {
         self.waiting_lists().iter().map(|list| list.rooms.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        auth::{AuthConfig, Mode},
+        change::{Column, Table},
+    };
+
+    #[test]
+    fn a_table_that_sign_ins_rest_on_and_does_not_show_whom_a_change_is_about_is_named_with_the_command_that_mends_it()
+    {
+        let mut config = AuthConfig::default();
+        config.session.table = "app_sessions".to_owned().try_into().expect("a name");
+        config.identity.changes = [("accounts".to_owned().try_into().expect("a name"), "id".to_owned())].into();
+        let concerns = Concerns::new(&config, &[Mode::Session]);
+        let unseen = |watched: &[(&str, &[&str])]| {
+            let table = |columns: &[&str]| Table {
+                captured: true,
+                columns: columns.iter().map(|column| ((*column).into(), Column::default())).collect(),
+            };
+            let tables = watched.iter().map(|(name, columns)| (TableName::new("public", name), table(columns)));
+            unseen(&concerns, &tables.collect())
+        };
+        let sessions: (&str, &[&str]) = ("app_sessions", &["expire", "sess", "sid"]);
+        assert_eq!(unseen(&[sessions, ("accounts", &["id", "role"])]), Vec::<String>::new());
+        let nothing = unseen(&[]);
+        assert!(nothing[0].ends_with("rowcast watch app_sessions --only sid expire --digest sess"), "{nothing:?}");
+        assert!(nothing[1].contains("rowcast watch accounts --only id COLUMN …"), "{nothing:?}");
+        let in_part = unseen(&[("app_sessions", &["expire", "sid"]), ("accounts", &["role"])]);
+        assert!(in_part[0].contains("without sess") && in_part[0].ends_with(" --digest sess"), "{in_part:?}");
+        assert!(in_part[1].contains("without id") && in_part[1].ends_with("accounts --only id role"), "{in_part:?}");
     }
 }

@@ -89,10 +89,11 @@ pub async fn run(
     admin: Option<TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    // The live events' lookups wait for nobody: replays, sign-in, inboxes and the demo page have connections of their
-    // own, and so have the schedules.
+    // The live events' lookups wait for nobody: replays, inboxes and the demo page have connections of their own, so has
+    // sign-in, which must end what is to end, and so have the schedules.
     let pool = pool::open(&config.lookups, &url, "lookups").await?;
     let aside = pool::open(&config.lookups, &url, "aside").await?;
+    let people = pool::open(&config.lookups, &url, "sign-in").await?;
     let few = LookupConfig { connections: 3, ..config.lookups.clone() };
     let scheduled = pool::open(&few, &url, "schedules").await?;
     migrate::require_current(&pool).await?;
@@ -104,7 +105,7 @@ pub async fn run(
     // The demo page shows rows of the database to whoever can reach it.
     let demo = modes.is_insecure().then(|| aside.clone());
     let concerns = modes.concerns();
-    let sign_in = modes.open(&aside, &url.for_capture()?).await?;
+    let sign_in = modes.open(&people, &url.for_capture()?).await?;
     let replays = Arc::new(Replays::new(url.for_capture()?, catalog.clone(), aside.clone()));
     let inbox = Arc::new(Inbox::new(aside.clone()));
     let among = Neighbours {
@@ -193,6 +194,7 @@ pub async fn run(
         }
         pool.close().await;
         aside.close().await;
+        people.close().await;
         scheduled.close().await;
     };
     // The gateway gives up after its own time, so this is for what nobody thought of.

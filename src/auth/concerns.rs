@@ -1,12 +1,13 @@
 //! Whose sign-in a row change concerns.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, NaiveDateTime};
 use serde_json::Value;
 
-use super::{AuthConfig, Mode, presented::user_id};
+use super::{AuthConfig, Mode, presented::user_id, session::session_id};
 use crate::{
-    change::{Change, Op, TableName},
+    change::{Change, Op, Row, TableName},
     identity::Concern,
 };
 
@@ -14,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct Concerns {
     /// By the column that names the user.
-    users: HashMap<TableName, String>,
+    users: BTreeMap<TableName, String>,
     sessions: Option<TableName>,
 }
 
@@ -29,10 +30,33 @@ impl Concerns {
         }
     }
 
-    /// The tables that must be watched for sign-ins to end in time.
-    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
-        let others = self.users.keys().filter(|table| Some(*table) != self.sessions.as_ref());
-        self.sessions.iter().chain(others)
+    /// The tables that must be watched for sign-ins to end in time, each with the columns that must be captured.
+    pub fn needs(&self) -> impl Iterator<Item = (&TableName, Vec<&str>)> {
+        let sessions = self.sessions.iter().map(|table| (table, SESSION_COLUMNS.to_vec()));
+        let others = self.users.iter().filter(|(table, _)| Some(*table) != self.sessions.as_ref());
+        sessions.chain(others.map(|(table, column)| (table, vec![column.as_str()])))
+    }
+
+    /// The command that watches one of these tables, so that `captured`, what its log holds now, and what is needed of it get
+    /// there, and nothing else: no session's content, no password.
+    pub fn remedy(&self, table: &TableName, captured: &[&str]) -> String {
+        let name = table.to_string();
+        let mut columns: Vec<&str> = captured.to_vec();
+        let mut end = "";
+        if self.sessions.as_ref() == Some(table) {
+            columns.extend(SESSION_COLUMNS);
+            columns.retain(|column| *column != "sess");
+            end = " --digest sess";
+        }
+        if let Some(column) = self.users.get(table) {
+            columns.insert(0, column);
+            columns.extend(MARKETPLACE.iter().filter(|(known, _)| *known == name).flat_map(|(_, columns)| *columns));
+            let is_told = columns.len() > 1;
+            end = if is_told || !end.is_empty() { end } else { " COLUMN …, with all that the rights depend on" };
+        }
+        let mut seen = BTreeSet::new();
+        columns.retain(|column| seen.insert(*column));
+        format!("rowcast watch {name} --only {}{end}", columns.join(" "))
     }
 
     /// Whose sign-in has to be confirmed after this change. A row that doesn't say whom it is about concerns everybody.
@@ -43,14 +67,15 @@ impl Concerns {
                 // Nobody has signed in by a session that was not there.
                 Op::Insert => {}
                 Op::Truncate => return vec![Concern::Everybody],
-                Op::Update | Op::Delete => match named(change, "sid") {
+                Op::Update if is_touch(change) => {}
+                Op::Update | Op::Delete => match named(change, "sid", session_id) {
                     Some(ids) => concerns.extend(ids.into_iter().map(Concern::Session)),
                     None => return vec![Concern::Everybody],
                 },
             }
         }
         if let Some(column) = self.users.get(&change.table) {
-            match named(change, column) {
+            match named(change, column, user_id) {
                 Some(ids) => concerns.extend(ids.into_iter().map(Concern::User)),
                 None => return vec![Concern::Everybody],
             }
@@ -59,8 +84,35 @@ impl Concerns {
     }
 }
 
-/// Who stands in that column before and after, null aside; `None` if a row lacks it, or there are no rows to look at.
-fn named(change: &Change, column: &str) -> Option<BTreeSet<String>> {
+/// What a session's end and whose it is can be told from; of `sess` a digest will do.
+const SESSION_COLUMNS: [&str; 3] = ["sid", "expire", "sess"];
+
+/// What the marketplace's rights depend on.
+const MARKETPLACE: [(&str, &[&str]); 2] = [
+    ("users", &["role", "user_type", "seller_id", "is_platform_admin"]),
+    ("user_store_memberships", &["store_owner_id", "access_level", "status"]),
+];
+
+/// Whether a session goes on as it was, and no shorter. That is nobody's concern: what is known of its end is an earlier
+/// time, and then it is asked for anyway.
+fn is_touch(change: &Change) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return false };
+    let is_same = |column| matches!((old.get(column), new.get(column)), (Some(a), Some(b)) if a.get() == b.get());
+    is_same("sid") && is_same("sess") && (is_same("expire") || is_later(old, new, "expire"))
+}
+
+fn is_later(old: &Row, new: &Row, column: &str) -> bool {
+    let text = |row: &Row| serde_json::from_str::<String>(row.get(column)?.get()).ok();
+    let (Some(old), Some(new)) = (text(old), text(new)) else { return false };
+    if let (Ok(old), Ok(new)) = (DateTime::parse_from_rfc3339(&old), DateTime::parse_from_rfc3339(&new)) {
+        return new >= old;
+    }
+    matches!((old.parse::<NaiveDateTime>(), new.parse::<NaiveDateTime>()), (Ok(old), Ok(new)) if new >= old)
+}
+
+/// Who stands in that column before and after, null aside; `None` if a row lacks it, if what stands there isn't understood, or
+/// there are no rows to look at.
+fn named(change: &Change, column: &str, parse: fn(&Value) -> Result<String, String>) -> Option<BTreeSet<String>> {
     if change.op == Op::Truncate {
         return None;
     }
@@ -69,8 +121,7 @@ fn named(change: &Change, column: &str) -> Option<BTreeSet<String>> {
         match serde_json::from_str::<Value>(row.get(column)?.get()).ok()? {
             Value::Null => {}
             value => {
-                // What can't be a user's id, nobody has signed in with.
-                names.extend(user_id(&value).ok());
+                names.insert(parse(&value).ok()?);
             }
         }
     }
@@ -125,6 +176,70 @@ mod tests {
         assert_eq!(of(&[Mode::Session], &change("sessions", Op::Delete, row(), Value::Null)), session);
         assert_eq!(of(&[Mode::Session], &change("sessions", Op::Insert, Value::Null, row())), []);
         assert_eq!(of(&[Mode::Jwt], &change("sessions", Op::Delete, row(), Value::Null)), []);
+    }
+
+    #[test]
+    fn a_session_that_is_touched_concerns_nobody_as_long_as_it_says_the_same_and_ends_no_earlier() {
+        let row = |sess: &str, expire: &str| json!({ "sid": "s1", "sess": sess, "expire": expire });
+        let update = |old: Value, new: Value| of(&[Mode::Session], &change("sessions", Op::Update, old, new));
+        let session = [Concern::Session("s1".to_owned())];
+        for (before, after) in [
+            ("2030-01-01T00:00:00", "2030-01-01T00:00:00"),
+            ("2030-01-01T00:00:00", "2030-01-01T00:00:00.5"),
+            ("2030-01-01T12:00:00+02:00", "2030-01-01T10:00:01+00:00"),
+            ("infinity", "infinity"),
+        ] {
+            assert_eq!(update(row("d1", before), row("d1", after)), [], "{before} {after}");
+            assert_eq!(update(row("d1", before), row("d2", after)), session, "a logout");
+        }
+        for (before, after) in [
+            ("2030-01-01T00:00:01", "2030-01-01T00:00:00.999"),
+            ("2030-01-01T10:00:00+00:00", "2030-01-01T11:00:00+02:00"),
+            ("2030-01-01T00:00:00", "2031-01-01T00:00:00+00:00"),
+            ("infinity", "2030-01-01T00:00:00"),
+            ("soon", "later"),
+        ] {
+            assert_eq!(update(row("d1", before), row("d1", after)), session, "{before} {after}");
+        }
+        let older = |expire: &str| json!({ "sid": "s1", "expire": expire });
+        assert_eq!(update(older("2030-01-01T00:00:00"), older("2031-01-01T00:00:00")), session, "no digest");
+        let moved = json!({ "sid": "s2", "sess": "d1", "expire": "2030-01-01T00:00:00" });
+        assert_eq!(update(row("d1", "2030-01-01T00:00:00"), moved).len(), 2);
+        let deleted = change("sessions", Op::Delete, row("d1", "2030-01-01T00:00:00"), Value::Null);
+        assert_eq!(of(&[Mode::Session], &deleted), session);
+    }
+
+    #[test]
+    fn an_id_is_taken_as_sign_in_takes_it_and_one_that_is_not_understood_concerns_everybody() {
+        let deleted = |table, column: &str, id: Value| {
+            of(&[Mode::Session], &change(table, Op::Delete, json!({ column: id }), Value::Null))
+        };
+        let long = "x".repeat(1024);
+        assert_eq!(deleted("sessions", "sid", json!(long)), [Concern::Session(long)]);
+        assert_eq!(deleted("sessions", "sid", json!("a\tb")), [Concern::Session("a\tb".to_owned())]);
+        assert_eq!(deleted("sessions", "sid", json!(17)), [Concern::Session("17".to_owned())]);
+        for wrong in [json!("x".repeat(1025)), json!(1.5), json!([1]), json!("a\0b")] {
+            assert_eq!(deleted("sessions", "sid", wrong.clone()), [Concern::Everybody], "{wrong}");
+            assert_eq!(deleted("users", "id", wrong.clone()), [Concern::Everybody], "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_that_mends_a_table_names_what_is_needed_and_keeps_the_rest_out_of_the_log() {
+        let mut config = AuthConfig::default();
+        config.session.table = "app_sessions".to_owned().try_into().expect("a name");
+        config.identity.changes.insert("accounts".to_owned().try_into().expect("a name"), "id".to_owned());
+        let concerns = Concerns::new(&config, &[Mode::Session]);
+        let remedy = |table: &str, captured: &[&str]| concerns.remedy(&TableName::new("public", table), captured);
+        let sessions = "rowcast watch app_sessions --only sid expire --digest sess";
+        assert_eq!(remedy("app_sessions", &[]), sessions);
+        assert_eq!(remedy("app_sessions", &["expire", "sid"]), sessions.replace("sid expire", "expire sid"));
+        assert_eq!(remedy("accounts", &["role"]), "rowcast watch accounts --only id role");
+        assert!(remedy("accounts", &[]).starts_with("rowcast watch accounts --only id COLUMN …"));
+        assert_eq!(
+            remedy("users", &["role"]),
+            "rowcast watch users --only id role user_type seller_id is_platform_admin"
+        );
     }
 
     #[test]

@@ -181,13 +181,10 @@ impl Ways {
         Ok(SignedIn { identity, grounds: Grounds::Session { id }, until: Some(until) })
     }
 
-    /// What a token says goes before what the database says, and a token that says everything needs no database.
+    /// What a token says goes before what the database says, but not of somebody who may not sign in any more.
     async fn with_claims(&self, claimed: &Claimed) -> Result<Identity, Refused> {
         let Claimed { user_id, roles, stores, admin } = claimed.clone();
-        let known = match (&roles, &stores, admin) {
-            (Some(_), Some(_), Some(_)) => Identity::default(),
-            _ => self.active(&user_id).await?,
-        };
+        let known = self.active(&user_id).await?;
         Ok(Identity {
             user_id: Some(user_id),
             roles: roles.unwrap_or(known.roles),

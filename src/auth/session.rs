@@ -24,6 +24,24 @@ use crate::{
 /// Longer than any session's id, in bytes.
 const LONGEST_ID: usize = 1024;
 
+/// A session's id as a row has it; as a client shows it, it comes to the same.
+///
+/// # Errors
+///
+/// If no client can have signed in by it.
+pub(super) fn session_id(value: &Value) -> Result<String, String> {
+    let id = match value {
+        Value::String(id) => id.clone(),
+        Value::Number(id) if id.is_i64() || id.is_u64() => id.to_string(),
+        _ => return Err("expected a string".to_owned()),
+    };
+    if is_id(&id) { Ok(id) } else { Err(format!("expected at most {LONGEST_ID} bytes, none of them zero")) }
+}
+
+fn is_id(id: &str) -> bool {
+    id.len() <= LONGEST_ID && !id.contains('\0')
+}
+
 const SESSION: &str = "sign_in_session";
 
 /// How sessions are found, before the database was asked anything.
@@ -157,7 +175,7 @@ impl Sessions {
     ///
     /// As above.
     pub async fn of_id(&self, id: &str) -> Result<Option<Session>, Refused> {
-        if id.len() > LONGEST_ID || id.contains('\0') {
+        if !is_id(id) {
             return Ok(None);
         }
         let rows = match self.lookup.find::<Row>(id).await? {

@@ -7,17 +7,20 @@ use tokio_postgres::Client;
 use super::CaptureError;
 use crate::change::{Change, Column, Kind, OWN_SCHEMA, Op, Table, TableName, Tables};
 
-/// A domain counts as the type below it.
+/// A domain counts as the type below it. A digest is text.
 const TABLES: &str = r#"
 select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as nullable,
-       format_type(a.atttypid, a.atttypmod) as sql_type, base.oid as base_type, base.typname::text as base_name,
+       format_type(captured.type, captured.modifier) as sql_type, base.oid as base_type, base.typname::text as base_name,
        array(select e.enumlabel::text from pg_catalog.pg_enum e
              where e.enumtypid in (base.oid, nullif(base.typelem, 0)) order by e.enumsortorder) as labels
 from rowcast.watched w
 join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
      and not a.attname::text = any (w.excluded)
-     and (w.only_columns is null or a.attname::text = any (w.only_columns))
-join pg_catalog.pg_type t on t.oid = a.atttypid
+     and (w.only_columns is null or a.attname::text = any (w.only_columns || w.digest_columns))
+cross join lateral (
+  select case when d.is_digest then 'text'::regtype::oid else a.atttypid end, case when d.is_digest then -1 else a.atttypmod end
+  from (select a.attname::text = any (w.digest_columns)) as d (is_digest)) as captured (type, modifier)
+join pg_catalog.pg_type t on t.oid = captured.type
 join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
 "#;
 

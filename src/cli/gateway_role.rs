@@ -8,7 +8,7 @@ use crate::{
     catalog::Catalog,
     config::Config,
     error::Error,
-    grants::{self, GatewayRole, Granted, Outcome, Standing, Step},
+    grants::{self, GatewayRole, Granted, Outcome, Standing, Step, Trust},
 };
 
 /// So many rights that the role had before are listed one by one.
@@ -17,6 +17,11 @@ const LISTED: usize = 20;
 /// Everything that the service asks the application's tables, and so everything that its role is let ask.
 fn queries(config: &Config, catalog: &Catalog) -> Vec<Granted> {
     catalog.granted().into_iter().chain(auth::queries(&config.auth).iter().map(auth::NamedQuery::granted)).collect()
+}
+
+/// Whether the queries may be granted by this connection's role at all; changes nothing.
+pub async fn check(connection: &mut PgConnection, config: &Config, catalog: &Catalog) -> Result<(), Error> {
+    Trust::find(connection, &queries(config, catalog)).await?.check()
 }
 
 /// Makes the role, grants it the queries, and says what is left to do; with `dry_run`, prints the SQL and does nothing.
@@ -28,8 +33,12 @@ pub async fn establish(
     dry_run: bool,
 ) -> Result<(), Error> {
     let role = GatewayRole::find(connection, role).await?;
-    let steps = grants::plan(connection, &role.name, &queries(config, catalog)).await?;
+    let queries = queries(config, catalog);
+    let trust = Trust::find(connection, &queries).await?;
+    trust.check()?;
+    let steps = grants::plan(connection, &role.name, &queries).await?;
     if dry_run {
+        trust.warnings().iter().for_each(|warning| progress(warning));
         print(&role, &steps);
         return Ok(());
     }
@@ -40,6 +49,7 @@ pub async fn establish(
         carry_out(connection, step).await?;
     }
     warn(connection, name).await?;
+    trust.warnings().iter().for_each(|warning| progress(warning));
     if let Standing::Present { can_login: false } = role.standing {
         progress(&format!("{name} may not log in: alter role {} login;", grants::quoted(name)));
     }
@@ -99,12 +109,6 @@ async fn warn(connection: &mut PgConnection, role: &str) -> Result<(), Error> {
         if revokes.len() > LISTED {
             eprintln!("  and {} more: run this again afterwards", revokes.len() - LISTED);
         }
-    }
-    for schema in grants::creatable_schemas(connection, role).await? {
-        progress(&format!(
-            "{role} may create objects in the schema {schema}, and the granted queries look for names there. If the application doesn't need it: revoke create on schema {schema} from public, {};",
-            grants::quoted(role)
-        ));
     }
     Ok(())
 }

@@ -45,6 +45,9 @@ impl Migrate {
         if self.down {
             return self.down(&mut migrator).await;
         }
+        if let Some((_, (config, catalog))) = &gateway {
+            gateway_role::check(migrator.connection(), config, catalog).await?;
+        }
         self.up(&mut migrator).await?;
         match gateway {
             Some((role, (config, catalog))) => {

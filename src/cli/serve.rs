@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::which::Which;
 use crate::{
@@ -80,20 +81,40 @@ impl Service {
     }
 }
 
-/// Logs to standard error. The Socket.IO crates log auth payloads at debug level, and sqlx a line of PGPASSFILE that it can't
-/// read, so these are never let through.
+/// Crates that say below info what must be in no log: the payloads of clients, and SQL.
+const QUIET: [&str; 11] = [
+    "socketioxide",
+    "socketioxide_core",
+    "socketioxide_parser_common",
+    "engineioxide",
+    "engineioxide_core",
+    "tokio_tungstenite",
+    "tungstenite",
+    "sqlx",
+    "sqlx_core",
+    "sqlx_macros_core",
+    "sqlx_postgres",
+];
+
+/// It repeats lines of PGPASSFILE that it can't read, at any level.
+const SILENT: &str = "sqlx_postgres::options::pgpass";
+
+/// Whether something may be logged at all. This is no directive, so none that is more specific goes before it.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let name = target.split("::").next().unwrap_or(target);
+    !QUIET.contains(&name) || (*metadata.level() <= Level::INFO && target != SILENT)
+}
+
+/// Logs to standard error.
 fn init_tracing() -> Result<(), Error> {
-    const QUIET: [&str; 4] =
-        ["socketioxide=info", "engineioxide=info", "socketioxide_core=info", "sqlx_postgres::options::pgpass=off"];
     let given = std::env::var("RUST_LOG").unwrap_or_else(|_| "info,sqlx=warn".into());
-    let mut filter = EnvFilter::try_new(&given).map_err(|error| {
+    let filter = EnvFilter::try_new(&given).map_err(|error| {
         Error::Configuration(format!(
             "RUST_LOG={given:?} can't be read: {error}; expected such as info, or rowcast=debug"
         ))
     })?;
-    for directive in QUIET {
-        filter = filter.add_directive(directive.parse().expect("a directive"));
-    }
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).try_init().ok();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(filter).with(filter_fn(may_be_logged)).with(lines).try_init().ok();
     Ok(())
 }

@@ -20,12 +20,16 @@ pub struct Watch {
     /// lacks is ignored
     #[arg(long, value_name = "COL", num_args = 1.., value_delimiter = ',', conflicts_with = "exclude")]
     only: Vec<String>,
+    /// Beside these, columns of which only a digest gets there, to show that they changed: what a session holds
+    #[arg(long, value_name = "COL", num_args = 1.., value_delimiter = ',', requires = "only")]
+    digest: Vec<String>,
 }
 
 impl Watch {
     pub async fn run(self, url: DatabaseUrl) -> Result<(), Error> {
         let only = (!self.only.is_empty()).then_some(self.only.as_slice());
-        let done = Migrator::connect(&url, progress).await?.watch(&self.table, &self.exclude, only).await?;
+        let mut migrator = Migrator::connect(&url, progress).await?;
+        let done = migrator.watch(&self.table, &self.exclude, only, &self.digest).await?;
         say!("{done}  {}", self.table);
         Ok(())
     }

@@ -135,7 +135,7 @@ async fn renew(shared: &Shared, client: &Client, auth: Value) -> Result<Renewed,
         Value::Null => shared.sign_in.confirm(&before).await,
         auth => {
             let handshake = Handshake { auth, headers: HeaderMap::new(), address: client.session.address };
-            shared.limits.sign_in(handshake.address, shared.sign_in.sign_in(&handshake)).await
+            shared.limits.renew(&client.session.allowance, &handshake, shared.sign_in.sign_in(&handshake)).await
         }
     };
     let fresh = fresh.map_err(|refused| refused.to_string())?;

@@ -190,8 +190,11 @@ impl Gateway {
     pub fn stand_by(&self, standing_by: bool) {
         let changed = self.shared.standing_by.swap(standing_by, Ordering::SeqCst) != standing_by;
         if changed && standing_by {
-            let cut = self.shared.connections.cut_all();
-            self.shared.metrics.sockets_cut.with_label_values(&["standby"]).inc_by(cut as u64);
+            // Also those that poll: what happens meanwhile they would never hear of.
+            for client in self.shared.rooms.everyone() {
+                self.shared.cut(&client.session, "standby");
+            }
+            self.shared.connections.cut_all();
         }
     }
 

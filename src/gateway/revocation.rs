@@ -2,13 +2,13 @@
 //! tokens expire.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -39,9 +39,13 @@ const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 /// The signed-in clients, and those of them whose sign-in is in doubt.
 ///
-/// Invariant: a change that was committed after a sign-in was looked up is either swept after the client was added here,
-/// and puts it in doubt, or was swept since the look-up began: then `doubts` has grown since, and the client is put in
-/// doubt as it is added. So no change falls between the two.
+/// Invariants:
+/// - A change that was committed after a sign-in was looked up is either swept after the client was added here, and puts it
+///   in doubt, or was swept since the look-up began: then `doubts` has grown since, and the client is put in doubt as it is
+///   added. So no change falls between the two.
+/// - Who is in doubt waits in `queue` or is being asked about, never both; what happens while somebody is asked about puts
+///   them in doubt anew when the answer has come.
+/// - As long as a client has an end, `due` has an entry for it no later than that.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     state: Mutex<State>,
@@ -55,7 +59,10 @@ struct State {
     by_concern: HashMap<Concern, HashSet<u64>>,
     /// When each has to be confirmed, whatever happens until then.
     due: BTreeSet<(DateTime<Utc>, u64)>,
-    in_doubt: HashMap<u64, Doubt>,
+    /// Whom to ask about next.
+    queue: VecDeque<u64>,
+    /// For whom there is a reason to doubt, the longest in doubt first.
+    grave: BTreeSet<(Instant, u64)>,
     /// How often something was put in doubt.
     doubts: u64,
 }
@@ -65,24 +72,24 @@ struct Entry {
     concerns: Vec<Concern>,
     due: DateTime<Utc>,
     until: Option<DateTime<Utc>>,
+    /// Its end is final: there is nobody to ask.
+    is_token: bool,
+    doubt: Option<Doubt>,
+    asking: bool,
+    /// Something happened while it was asked about.
+    again: bool,
 }
 
-/// Since when, and whether there is a reason: what is only asked again from time to time may stay unconfirmed.
+/// Since when, and whether there is a reason: who is only asked about from time to time may stay unconfirmed.
 #[derive(Debug, Clone, Copy)]
 struct Doubt {
     since: Instant,
     is_grave: bool,
 }
 
-impl Doubt {
-    fn now() -> Self {
-        Self { since: Instant::now(), is_grave: true }
-    }
-}
-
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("clients", &self.clients.len()).field("in_doubt", &self.in_doubt.len()).finish()
+        f.debug_struct("State").field("clients", &self.clients.len()).field("queue", &self.queue.len()).finish()
     }
 }
 
@@ -104,7 +111,9 @@ impl Standing {
         for concern in &concerns {
             state.by_concern.entry(concern.clone()).or_default().insert(id);
         }
-        state.clients.insert(id, Entry { client, concerns, due, until: signed_in.until });
+        let (until, is_token) = (signed_in.until, is_token(signed_in));
+        let entry = Entry { client, concerns, due, until, is_token, doubt: None, asking: false, again: false };
+        state.clients.insert(id, entry);
         if state.doubts != doubts {
             state.doubt(id, true);
         }
@@ -117,7 +126,13 @@ impl Standing {
         let mut state = self.state();
         let Some(entry) = state.clients.remove(&id) else { return };
         state.due.remove(&(entry.due, id));
-        state.in_doubt.remove(&id);
+        if let Some(doubt) = entry.doubt {
+            state.grave.remove(&(doubt.since, id));
+            // Few are in doubt at a time; of many the rest goes as it is taken.
+            if state.queue.len() < 64 || state.clients.is_empty() {
+                state.queue.retain(|waiting| *waiting != id);
+            }
+        }
         for concern in entry.concerns {
             if let Some(ids) = state.by_concern.get_mut(&concern) {
                 ids.remove(&id);
@@ -145,12 +160,19 @@ impl Standing {
         self.news.notify_one();
     }
 
-    /// It has been confirmed, or renewed: due again later.
+    /// It is in doubt, for whatever it was renewed with.
+    fn doubt_one(&self, id: u64) {
+        self.state().doubt(id, true);
+        self.news.notify_one();
+    }
+
+    /// It has another end now, and is due again later.
     fn settle(&self, id: u64, signed_in: &SignedIn, interval: Duration) {
         let mut state = self.state();
         let due = due(id, signed_in, interval);
         let Some(entry) = state.clients.get_mut(&id) else { return };
         entry.until = signed_in.until;
+        entry.is_token = is_token(signed_in);
         let before = std::mem::replace(&mut entry.due, due);
         state.due.remove(&(before, id));
         state.due.insert((due, id));
@@ -158,27 +180,69 @@ impl Standing {
         self.news.notify_one();
     }
 
-    /// Whose sign-in is to be confirmed now. They leave the doubt with this, so what happens meanwhile puts them in it anew.
-    fn take(&self) -> Vec<(Client, Doubt)> {
+    /// Puts in doubt whose turn it is by the clock, and gives those whose time is over, whatever anybody says.
+    fn look_at_clock(&self) -> Vec<Client> {
+        let mut over = Vec::new();
         let mut state = self.state();
         let now = Utc::now();
         while let Some(&(at, id)) = state.due.first().filter(|(at, _)| *at <= now) {
             state.due.remove(&(at, id));
-            let ends = state.clients.get(&id).and_then(|entry| entry.until).is_some_and(|until| until <= now);
+            let Some(entry) = state.clients.get_mut(&id) else { continue };
+            let ends = entry.until.is_some_and(|until| until <= now);
+            if ends && entry.is_token {
+                over.push(entry.client.clone());
+                continue;
+            }
+            if let (false, Some(until)) = (ends, entry.until) {
+                entry.due = until;
+                state.due.insert((until, id));
+            }
             state.doubt(id, ends);
         }
-        let taken = std::mem::take(&mut state.in_doubt);
-        taken.into_iter().filter_map(|(id, doubt)| Some((state.clients.get(&id)?.client.clone(), doubt))).collect()
+        over
     }
 
-    /// Not confirmed, so it stays in doubt for as long as it was.
-    fn give_back(&self, id: u64, doubt: Doubt) {
+    /// Who has been in doubt for longer than they have the benefit of it.
+    fn past_benefit(&self) -> Vec<Client> {
+        let state = self.state();
+        let past = state.grave.iter().take_while(|(since, _)| since.elapsed() > BENEFIT_OF_DOUBT);
+        past.filter_map(|(_, id)| Some(state.clients.get(id)?.client.clone())).collect()
+    }
+
+    /// The next to ask about.
+    fn next(&self) -> Option<Client> {
         let mut state = self.state();
-        if state.clients.contains_key(&id) {
-            let kept = state.in_doubt.entry(id).or_insert(doubt);
-            kept.since = kept.since.min(doubt.since);
-            kept.is_grave |= doubt.is_grave;
+        while let Some(id) = state.queue.pop_front() {
+            if let Some(entry) = state.clients.get_mut(&id) {
+                entry.asking = true;
+                return Some(entry.client.clone());
+            }
         }
+        None
+    }
+
+    /// An answer has come, or (false) nobody could tell.
+    fn answered(&self, id: u64, told: bool) {
+        let mut state = self.state();
+        let Some(entry) = state.clients.get_mut(&id) else { return };
+        entry.asking = false;
+        let again = std::mem::take(&mut entry.again);
+        if !told {
+            state.queue.push_back(id);
+            return;
+        }
+        if let Some(doubt) = entry.doubt.take() {
+            state.grave.remove(&(doubt.since, id));
+        }
+        if again {
+            state.doubt(id, true);
+        }
+    }
+
+    /// How many are in doubt for a reason, and since when the first of them.
+    fn in_doubt(&self) -> (usize, Duration) {
+        let state = self.state();
+        (state.grave.len(), state.grave.first().map(|(since, _)| since.elapsed()).unwrap_or_default())
     }
 
     /// How long until somebody is due.
@@ -191,7 +255,7 @@ impl Standing {
     #[cfg(test)]
     pub fn size(&self) -> usize {
         let state = self.state();
-        state.clients.len() + state.by_concern.len() + state.due.len() + state.in_doubt.len()
+        state.clients.len() + state.by_concern.len() + state.due.len() + state.queue.len() + state.grave.len()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -201,9 +265,25 @@ impl Standing {
 
 impl State {
     fn doubt(&mut self, id: u64, is_grave: bool) {
-        let doubt = self.in_doubt.entry(id).or_insert(Doubt { since: Instant::now(), is_grave });
-        doubt.is_grave |= is_grave;
+        let Some(entry) = self.clients.get_mut(&id) else { return };
+        entry.again |= entry.asking && is_grave;
+        let since = Instant::now();
+        match &mut entry.doubt {
+            Some(doubt) if doubt.is_grave || !is_grave => return,
+            Some(doubt) => *doubt = Doubt { since, is_grave },
+            none => {
+                *none = Some(Doubt { since, is_grave });
+                self.queue.push_back(id);
+            }
+        }
+        if is_grave {
+            self.grave.insert((since, id));
+        }
     }
+}
+
+fn is_token(signed_in: &SignedIn) -> bool {
+    matches!(signed_in.grounds, Grounds::Token { .. })
 }
 
 /// What a sign-in rests on. A visitor's rests on nothing.
@@ -240,20 +320,38 @@ impl Gateway {
     }
 
     /// Confirms sign-ins that are in doubt, that end, and each from time to time, until `stop`.
+    ///
+    /// Nobody waits for an answer about somebody else: a few are asked about at a time, and what needs no answer (a token's
+    /// end, a doubt that has lasted too long) is done whether the database answers or not.
     pub async fn keep_standing(&self, stop: CancellationToken) {
         let standing = &self.shared.standing;
+        let mut asking = FuturesUnordered::new();
+        let mut ask_again = tokio::time::Instant::now();
         while !stop.is_cancelled() {
-            let unsettled = futures_util::stream::iter(standing.take())
-                .map(|(client, doubt)| confirm(&self.shared, client, doubt))
-                .buffer_unordered(CONFIRMED_AT_ONCE)
-                .fold(false, async |any, unsettled| any || unsettled);
-            let unsettled = tokio::select! {
-                () = stop.cancelled() => return,
-                unsettled = unsettled => unsettled,
-            };
-            let rest = if unsettled { RETRY } else { standing.rest() };
+            for client in standing.look_at_clock() {
+                dismiss_expired(&self.shared, &client);
+            }
+            for client in standing.past_benefit() {
+                self.shared.cut(&client.session, "unconfirmed");
+            }
+            while asking.len() < CONFIRMED_AT_ONCE && ask_again <= tokio::time::Instant::now() {
+                let Some(client) = standing.next() else { break };
+                asking.push(confirm(&self.shared, client));
+            }
+            let (in_doubt, longest) = standing.in_doubt();
+            self.shared.metrics.sign_ins_in_doubt.set(in_doubt as i64);
+            self.shared.metrics.sign_in_doubt_seconds.set(longest.as_secs() as i64);
+            let wait_for_database = ask_again.saturating_duration_since(tokio::time::Instant::now());
+            let rest =
+                if wait_for_database.is_zero() { standing.rest() } else { standing.rest().min(wait_for_database) };
             tokio::select! {
                 () = stop.cancelled() => return,
+                Some((id, told)) = asking.next() => {
+                    standing.answered(id, told);
+                    if !told {
+                        ask_again = tokio::time::Instant::now() + RETRY;
+                    }
+                }
                 () = standing.news.notified() => {}
                 () = tokio::time::sleep(rest) => {}
             }
@@ -261,36 +359,21 @@ impl Gateway {
     }
 }
 
-/// True if nobody could tell, so that it has to be tried again.
-async fn confirm(shared: &Arc<Shared>, client: Client, doubt: Doubt) -> bool {
+/// Whom it was about, and false if nobody could tell, so that it has to be tried again.
+async fn confirm(shared: &Arc<Shared>, client: Client) -> (u64, bool) {
     let session = &client.session;
+    let id = session.member.id();
     let before = session.signed_in();
-    if matches!(before.grounds, Grounds::Token { .. }) && has_ended(&before) {
-        dismiss_expired(shared, &client);
-        return false;
-    }
     let answer = tokio::select! {
-        () = session.gone.cancelled() => return false,
+        () = session.gone.cancelled() => return (id, true),
         answer = shared.sign_in.confirm(&before) => answer,
     };
     match answer {
-        Ok(now) => {
-            settle(shared, &client, &before, now);
-            false
-        }
-        Err(Refused::Denied(message)) => {
-            shared.dismiss(&client, &Farewell { reason: SIGNED_OUT, message });
-            false
-        }
-        Err(Refused::Unavailable(_)) if doubt.is_grave && doubt.since.elapsed() > BENEFIT_OF_DOUBT => {
-            shared.cut(session, "unconfirmed");
-            false
-        }
-        Err(Refused::Unavailable(_)) => {
-            shared.standing.give_back(session.member.id(), doubt);
-            true
-        }
+        Ok(now) => settle(shared, &client, &before, now),
+        Err(Refused::Denied(message)) => shared.dismiss(&client, &Farewell { reason: SIGNED_OUT, message }),
+        Err(Refused::Unavailable(_)) => return (id, false),
     }
+    (id, true)
 }
 
 fn settle(shared: &Arc<Shared>, client: &Client, before: &Arc<SignedIn>, now: SignedIn) {
@@ -303,8 +386,7 @@ fn settle(shared: &Arc<Shared>, client: &Client, before: &Arc<SignedIn>, now: Si
     }
     if !shared.change_over(client, Some(before), now) {
         // It was renewed meanwhile, so the renewed one is to be confirmed.
-        shared.standing.give_back(client.session.member.id(), Doubt::now());
-        shared.standing.news.notify_one();
+        shared.standing.doubt_one(client.session.member.id());
     }
 }
 
@@ -329,8 +411,7 @@ impl Shared {
         }
         self.change_over(client, None, fresh);
         if self.standing.doubts() != doubts {
-            self.standing.give_back(client.session.member.id(), Doubt::now());
-            self.standing.news.notify_one();
+            self.standing.doubt_one(client.session.member.id());
         }
         Ok(())
     }

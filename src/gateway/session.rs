@@ -108,7 +108,7 @@ async fn admit(shared: &Arc<Shared>, socket: &SocketRef, presented: Presented) -
     let handshake = presented.handshake?;
     let since = since(&handshake.auth, "auth.since")?.map(|position| position.parse());
     let doubts = shared.standing.doubts();
-    let attempt = shared.limits.sign_in(handshake.address, shared.sign_in.sign_in(&handshake));
+    let attempt = shared.limits.sign_in(&handshake, shared.sign_in.sign_in(&handshake));
     let signed_in = attempt.await.map_err(|refused| refused.to_string())?;
     let allowance = shared.limits.connect(signed_in.identity.user_id.as_deref())?;
     let session = Arc::new(Session {

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
@@ -16,6 +16,19 @@ pub struct Handshake {
     pub headers: HeaderMap,
     /// The client's own, behind the proxies that are trusted.
     pub address: IpAddr,
+}
+
+impl Handshake {
+    /// Whether there is nothing in it that could sign anybody in, right or wrong: no field of `auth` but the position to
+    /// resume from, no cookie, no `Authorization`.
+    pub fn presents_nothing(&self) -> bool {
+        let nothing = |value: &Value| value.is_null() || value.as_str() == Some("");
+        let silent = match &self.auth {
+            Value::Object(auth) => auth.iter().all(|(name, value)| name == "since" || nothing(value)),
+            auth => auth.is_null(),
+        };
+        silent && [header::COOKIE, header::AUTHORIZATION].iter().all(|name| !self.headers.contains_key(name))
+    }
 }
 
 /// Why somebody is not signed in.
@@ -74,5 +87,21 @@ mod tests {
         let auth = json!({ "userId": "u1", "token": "secret" });
         let handshake = Handshake { auth, headers: HeaderMap::new(), address: IpAddr::from([127, 0, 0, 1]) };
         assert_eq!(format!("{handshake:?}"), "Handshake { .. }");
+    }
+
+    #[test]
+    fn who_shows_neither_a_token_nor_a_cookie_presents_nothing() {
+        let nothing = |auth, headers: &[(&'static str, &str)]| {
+            let pairs = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let headers = HeaderMap::from_iter(pairs);
+            Handshake { auth, headers, address: IpAddr::from([127, 0, 0, 1]) }.presents_nothing()
+        };
+        let since = json!({ "since": "1:2", "token": null, "userId": "" });
+        assert!(nothing(json!(null), &[("user-agent", "x")]) && nothing(json!({}), &[]) && nothing(since, &[]));
+        for auth in [json!({ "token": "x" }), json!({ "token": 17 }), json!({ "userId": "u1" }), json!("x"), json!([])]
+        {
+            assert!(!nothing(auth.clone(), &[]), "{auth}");
+        }
+        assert!(!nothing(json!(null), &[("cookie", "a=b")]) && !nothing(json!(null), &[("authorization", "Bearer x")]));
     }
 }

@@ -9,18 +9,21 @@
 //! | `definition` | the SQL of one function |
 //! | `gateway_role` | makes the role, or refuses one that may do too much |
 //! | `rights` | what a role may do outside of the schema rowcast |
+//! | `trust` | who besides the migrating role has a say in what the functions run |
 
 mod definition;
 mod gateway_role;
 mod install;
 mod rights;
+mod trust;
 
 use sqlx::PgPool;
 
 pub use self::{
     gateway_role::{GatewayRole, Standing},
     install::{Outcome, Step, plan},
-    rights::{Right, creatable_schemas, excess, rights},
+    rights::{Right, excess, rights},
+    trust::Trust,
 };
 use crate::error::sqlstate;
 

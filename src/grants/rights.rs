@@ -84,19 +84,6 @@ pub async fn rights(connection: &mut PgConnection, role: &str) -> Result<Vec<Rig
     Ok(rights)
 }
 
-/// The application's schemas in which a role may create objects, quoted.
-///
-/// # Errors
-///
-/// If the database can't be asked.
-pub async fn creatable_schemas(connection: &mut PgConnection, role: &str) -> Result<Vec<String>, sqlx::Error> {
-    let schemas = "
-        select quote_ident(n.nspname) from pg_catalog.pg_namespace n
-        where n.nspname not in ('pg_catalog', 'information_schema', 'rowcast') and n.nspname not like 'pg\\_%'
-          and has_schema_privilege($1, n.oid, 'create') order by 1";
-    sqlx::query_scalar(schemas).bind(role).fetch_all(connection).await
-}
-
 const WRITABLE: &str = concat!(
     "
 select quote_ident(r.rolname), r.rolsuper,

@@ -444,6 +444,8 @@ async fn a_missing_role_is_made_by_who_may_and_its_statement_told_by_who_may_not
     let statement = ran.stderr.lines().last().unwrap().trim();
     assert!(statement.starts_with("create role ") && statement.ends_with(';'), "{statement}");
 
+    // A superuser may make roles, and owns this marketplace.
+    let database = Database::unmigrated().await;
     let dry = rowcast(&database.url, &["migrate", "--gateway-role", &role, "--dry-run"]).await.succeeded().stdout;
     assert!(dry.contains(statement), "{dry}");
     let there = "select count(*) from pg_roles where rolname = $1";
@@ -500,6 +502,66 @@ async fn rights_that_the_role_had_before_are_told_and_what_is_told_takes_them_aw
     database.run("revoke create on schema public from public").await;
     let ran = rowcast(&owner, &["migrate", "--gateway-role", GATEWAY]).await.succeeded();
     assert_eq!(ran.stderr, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superuser_grants_no_query_that_reads_what_somebody_else_owns() {
+    let database = roles::unmigrated().await;
+    roles::create(&database, GATEWAY).await;
+    for more in [&[] as &[&str], &["--dry-run"]] {
+        let ran = rowcast(&database.url, &[&["migrate", "--gateway-role", GATEWAY], more].concat()).await;
+        assert_eq!(ran.code, 6, "{}", ran.stderr);
+        let expected = format!("public.orders (owned by {OWNER})");
+        for expected in ["postgres is a superuser", &expected, "run `rowcast migrate --gateway-role` as the owner"] {
+            assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
+        }
+        let none = "select to_regnamespace('rowcast') is null";
+        assert!(database.row(none, &[]).await.get::<_, bool>(0), "nothing was done");
+    }
+    // Nor what somebody else owns behind a view, or calls.
+    let own = Database::unmigrated().await;
+    roles::create(&own, OWNER).await;
+    own.run(&format!(
+        "create table hidden (id text); create view inner_one as select id from hidden; alter view inner_one owner to {OWNER}; grant select on hidden to {OWNER};
+         create view outer_one as select id from inner_one;
+         create function named() returns text language sql as 'select ''x''::text'; alter function named() owner to {OWNER}"
+    ))
+    .await;
+    for (sql, expected) in [
+        ("select id as key from outer_one where id = any($1)", "public.inner_one (owned by"),
+        ("select named() as key from products where id = any($1)", "public.named() (owned by"),
+    ] {
+        let files = catalog(&lookup("theirs", sql));
+        let path = files.path();
+        let ran = rowcast(&own.url, &["migrate", "--gateway-role", GATEWAY, "--catalog", path]).await;
+        assert_eq!(ran.code, 6, "{}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+    }
+    let ran = rowcast(&own.url, &["migrate", "--gateway-role", GATEWAY]).await.succeeded();
+    assert!(!ran.stderr.contains("WARNING"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_else_has_a_say_in_the_granted_queries_is_told() {
+    let database = roles::marketplace().await;
+    let (other, builder, worker) = ("rowcast_test_other", "rowcast_test_builder", "rowcast_test_worker");
+    for role in [other, builder, worker] {
+        roles::create(&database, role).await;
+    }
+    database
+        .run(&format!(
+            "alter table users owner to {other}; grant select on users to {OWNER};
+             grant create on schema public to {builder}; grant {builder} to {worker}"
+        ))
+        .await;
+    let owner = url_of(&database.url, OWNER);
+    let said = rowcast(&owner, &["migrate", "--gateway-role", GATEWAY]).await.succeeded().stderr;
+    assert!(said.contains(&format!("WARNING: the granted queries run with the rights of {OWNER}")), "{said}");
+    assert!(said.contains(&format!("public.users (owned by {other})")) && !said.contains("public.orders"), "{said}");
+    let creators = format!("may create objects in the schema public: {builder}, {worker}. ");
+    assert!(said.contains(&creators), "{said}");
+    database.run(&format!("revoke create on schema public from {builder}; alter table users owner to {OWNER}")).await;
+    assert_eq!(rowcast(&owner, &["migrate", "--gateway-role", GATEWAY]).await.succeeded().stderr, "");
 }
 
 /// The first lines of a service's log, up to the one that says that it captures.

@@ -266,6 +266,41 @@ async fn of_a_table_with_a_list_only_these_columns_are_ever_in_the_log() {
     assert!(nothing.unwrap_err().to_string().contains("db error"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_column_that_is_digested_only_that_it_changed_is_in_the_log() {
+    let database = Database::marketplace().await;
+    database.run("create table kept (sid text primary key, sess text, more jsonb, expire timestamptz)").await;
+    let watch = ["watch", "kept", "--only", "sid", "--digest", "sess", "more", "no_such_column"];
+    assert_eq!(rowcast(&database.url, &watch).await.succeeded().stdout, "watched  kept\n");
+    assert_eq!(rowcast(&database.url, &watch).await.succeeded().stdout, "unchanged  kept\n");
+    // Watched again without a word of it, it keeps its lists.
+    assert_eq!(rowcast(&database.url, &["watch", "kept"]).await.succeeded().stdout, "unchanged  kept\n");
+    database
+        .run(
+            r#"insert into kept values ('a', 'hunter2', '{"cookie": 1, "user": "hunter2"}', now());
+             update kept set expire = now() + interval '1 day', more = '{"cookie": 2, "user": "hunter2"}';
+             update kept set sess = null;
+             update kept set more = '["cookie", "hunter2"]';
+             alter table kept drop column sess;
+             update kept set more = null;
+             delete from kept"#,
+        )
+        .await;
+    let log = database.client.query("select op::text, coalesce(new, old) from rowcast.change order by id", &[]).await;
+    let log: Vec<(String, serde_json::Value)> = log.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
+    let ops: Vec<&str> = log.iter().map(|(op, _)| op.as_str()).collect();
+    assert_eq!(ops, ["I", "U", "U", "U", "D"], "{log:?}");
+    assert!(log[0].1["sess"] != log[1].1["sess"] && log[0].1["more"] == log[1].1["more"], "{log:?}");
+    assert!(log[1].1["more"] != log[2].1["more"] && log[3].1.get("sess").is_none(), "{log:?}");
+    assert_eq!(database.count("select count(*) from rowcast.change c where c::text like '%hunter2%'").await, 0);
+    assert_eq!(database.count("select last_value from rowcast.loss where not is_called").await, 1, "nothing was lost");
+    let alone = rowcast(&database.url, &["watch", "products", "--digest", "name"]).await;
+    assert_eq!(alone.code, 2, "{}", alone.stderr);
+    let alone =
+        database.client.batch_execute("select rowcast.watch('products', digest_columns => array['name'])").await;
+    assert!(alone.unwrap_err().as_db_error().is_some_and(|error| error.message().contains("digests of columns")));
+}
+
 /// An array of names as Postgres prints it is parsed again from the trigger's arguments.
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_names_of_columns_come_back_from_the_trigger_as_they_were() {
@@ -278,12 +313,17 @@ async fn odd_names_of_columns_come_back_from_the_trigger_as_they_were() {
     let mut sorted: Vec<String> = odd.clone();
     let row = database.row("select array_agg(e order by e) from unnest($1::text[]) e", &[&odd]).await;
     sorted.clone_from(&row.get(0));
-    for (excluded, only) in [(&odd, None), (&Vec::new(), Some(&odd)), (&odd, Some(&odd))] {
-        let watched: String = database.row("select rowcast.watch('odd', $1, $2)", &[excluded, &only]).await.get(0);
+    let none = Vec::new();
+    for (excluded, only, digest) in
+        [(&odd, None, &none), (&none, Some(&odd), &none), (&odd, Some(&odd), &none), (&odd, Some(&odd), &odd)]
+    {
+        let watch = "select rowcast.watch('odd', $1, $2, $3)";
+        let watched: String = database.row(watch, &[excluded, &only, digest]).await.get(0);
         assert_eq!(watched, "watched");
-        let row =
-            database.row("select excluded, only_columns from rowcast.watched where relation = 'odd'::regclass", &[]);
-        let row = row.await;
+        let listed =
+            "select excluded, only_columns, digest_columns from rowcast.watched where relation = 'odd'::regclass";
+        let row = database.row(listed, &[]).await;
+        assert_eq!(row.get::<_, Vec<String>>(2), if digest.is_empty() { Vec::new() } else { sorted.clone() });
         let expected = if excluded.is_empty() { Vec::new() } else { sorted.clone() };
         assert_eq!(row.get::<_, Vec<String>>(0), expected);
         assert_eq!(row.get::<_, Option<Vec<String>>>(1), only.map(|_| sorted.clone()));
@@ -313,6 +353,7 @@ async fn of_accounts_and_sessions_only_what_revokes_a_right_is_captured() {
              insert into session values ('s9', '{\"passport\": {\"user\": \"hunter2\"}}', '2030-01-01');
              update session set sess = '{\"cart\": \"hunter2\"}';
              update session set expire = '2031-01-01';
+             update session set sess = '{\"cookie\": {\"maxAge\": 1}, \"cart\": \"hunter2\"}';
              insert into sessions values ('s9', '{\"passport\": {\"user\": \"hunter2\"}}', '2030-01-01')",
         )
         .await;
@@ -320,16 +361,24 @@ async fn of_accounts_and_sessions_only_what_revokes_a_right_is_captured() {
         .client
         .query("select format('%s %s %s %s', \"table\", op, old, new) from rowcast.change order by id", &[]);
     let log: Vec<String> = log.await.unwrap().iter().map(|row| row.get(0)).collect();
+    let digests =
+        "select array_agg(encode(sha256(convert_to(e::jsonb::text, 'UTF8')), 'hex')) from unnest($1::text[]) e";
+    let contents = vec![r#"{"passport": {"user": "hunter2"}}"#, r#"{"cart": "hunter2"}"#];
+    let digests: Vec<String> = database.row(digests, &[&contents]).await.get(0);
     let user = |role: &str| {
         format!(r#"{{"id": "u9", "role": "{role}", "seller_id": null, "user_type": null, "is_platform_admin": 0}}"#)
     };
-    let session = |year: u32| format!(r#"{{"sid": "s9", "expire": "{year}-01-01T00:00:00"}}"#);
+    let session = |content: usize, year: u32| {
+        let digest = &digests[content];
+        format!(r#"{{"sid": "s9", "sess": "{digest}", "expire": "{year}-01-01T00:00:00"}}"#)
+    };
     let expected = [
         format!("users I  {}", user("customer")),
         format!("users U {} {}", user("customer"), user("seller")),
-        format!("session I  {}", session(2030)),
-        format!("session U {} {}", session(2030), session(2031)),
-        format!("sessions I  {}", session(2030)),
+        format!("session I  {}", session(0, 2030)),
+        format!("session U {} {}", session(0, 2030), session(1, 2030)),
+        format!("session U {} {}", session(1, 2030), session(1, 2031)),
+        format!("sessions I  {}", session(0, 2030)),
     ];
     assert_eq!(log, expected);
     assert_eq!(database.count("select count(*) from rowcast.change c where c::text like '%hunter2%'").await, 0);

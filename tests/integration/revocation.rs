@@ -109,6 +109,22 @@ async fn a_collaborator_whose_membership_is_revoked_leaves_the_stores_rooms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_collaborator_whose_row_names_the_store_leaves_its_rooms_with_the_membership() {
+    let stage = Stage::set().await;
+    let mut client = stage.user("helper-1").await;
+    assert!(stage.hears_orders_of(&mut client, "seller-1").await);
+    let revoke = "update user_store_memberships set status = 'revoked' where user_id = 'helper-1'";
+    let moved = stage.change(&mut client, revoke, "rowcast:rooms").await;
+    assert!(moved["left"].as_array().expect("rooms").contains(&json!("seller:seller-1")), "{moved}");
+    let named = "select count(*) from users where id = 'helper-1' and seller_id = 'seller-1'";
+    assert_eq!(stage.database.count(named).await, 1);
+    assert!(!stage.hears_orders_of(&mut client, "seller-1").await);
+    let ack = client.emit_with_ack("join:seller", json!({ "sellerId": "seller-1" })).await;
+    assert_eq!(ack["success"], false);
+    stage.service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whose_role_changes_is_in_the_rooms_of_the_new_one() {
     let stage = Stage::set().await;
     let mut client = stage.user("buyer-1").await;
@@ -143,7 +159,8 @@ async fn a_session_that_is_deleted_expires_or_names_nobody_any_more_ends_the_con
         ("expired", "update sessions set expire = now() - interval '1 second' where sid = 'expired'"),
         (
             "logged-out",
-            "update sessions set sess = '{\"cookie\":{}}', expire = expire + interval '1 second' where sid = 'logged-out'",
+            // Within the second of the last touch, so that it ends no later.
+            "update sessions set sess = '{\"cookie\":{}}' where sid = 'logged-out'",
         ),
     ] {
         let mut client = stage.by_session(id, "buyer-1").await;
@@ -183,8 +200,11 @@ async fn a_token_ends_when_it_expires_unless_it_was_renewed_and_a_user_who_is_de
     assert_eq!(expires.event_named("rowcast:closing").await["reason"], "expired");
     expires.disconnected().await;
     assert_eq!(renews.emit_with_ack("ping", Value::Null).await["success"], true);
+    let says_all = json!({ "sub": "buyer-1", "exp": now() + 3600.0, "roles": [], "stores": [], "admin": false });
+    let mut says_all = stage.by_token(says_all).await;
     let gone = "delete from users where id = 'buyer-1'";
     let closing = stage.change(&mut renews, gone, "rowcast:closing").await;
     assert_eq!(closing["reason"], "signed_out");
+    assert_eq!(says_all.event_named("rowcast:closing").await["reason"], "signed_out", "whatever its token says");
     stage.service.stop().await;
 }

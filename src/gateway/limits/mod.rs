@@ -40,12 +40,15 @@ use self::{
     seldom::Seldom,
     users::{Connected, Users},
 };
-use super::Refused;
+use super::{Handshake, Refused};
 use crate::{identity::SignedIn, metrics::Metrics};
 
 /// A client that polls sends over a second connection meanwhile, and one that changes over to a WebSocket opens it beside
 /// the one that it polls over.
 const TCP_CONNECTIONS_PER_CLIENT: usize = 2;
+
+/// So many renewals of one connection's sign-in may fail within a minute.
+const RENEWAL_FAILURES: u32 = 5;
 
 /// What there is to take, and what is taken.
 #[derive(Debug)]
@@ -90,8 +93,17 @@ pub(super) struct Allowance {
     said: Arc<Mutex<Minute>>,
     /// What this connection was refused.
     refused: Mutex<Minute>,
+    /// Renewals of the sign-in that failed.
+    renewals_failed: Mutex<Minute>,
     /// `None` for a visitor.
-    _connected: Option<Connected>,
+    connected: Option<Connected>,
+}
+
+impl Allowance {
+    fn renewals_refused_for(&self, now: Instant) -> Option<u64> {
+        let failed = self.renewals_failed.lock().expect("no panic under the lock");
+        (failed.counted(now) >= RENEWAL_FAILURES).then(|| failed.seconds_left(now))
+    }
 }
 
 impl Limits {
@@ -148,16 +160,21 @@ impl Limits {
         Ok(ClientPlace { _place: place, gauge })
     }
 
-    /// Lets a sign-in be asked about, unless too many from this address have failed.
+    /// Lets a sign-in be asked about, unless too many from its address have failed. Who presents nothing guesses nothing, and
+    /// is no part of that.
     ///
     /// # Errors
     ///
     /// What the sign-in answers; [`Refused::Unavailable`] if it is not asked about.
     pub async fn sign_in(
         &self,
-        address: IpAddr,
+        handshake: &Handshake,
         attempt: impl Future<Output = Result<SignedIn, Refused>>,
     ) -> Result<SignedIn, Refused> {
+        if handshake.presents_nothing() {
+            return attempt.await;
+        }
+        let address = handshake.address;
         if let Some(seconds) = self.failures.refused_for(address, Instant::now()) {
             self.note("sign_in_failures_per_minute", Some(address));
             return Err(Refused::Unavailable(format!(
@@ -168,6 +185,34 @@ impl Limits {
         let answer = attempt.await;
         if let Err(Refused::Denied(_)) = &answer {
             self.failures.note(address, Instant::now());
+        }
+        answer
+    }
+
+    /// Lets a client that is connected sign in anew. What fails counts against this connection, and not against others at its
+    /// address; a visitor's does, since a visitor can connect as often as they like to guess.
+    ///
+    /// # Errors
+    ///
+    /// What the sign-in answers; [`Refused::Unavailable`] if it is not asked about.
+    pub(super) async fn renew(
+        &self,
+        allowance: &Allowance,
+        handshake: &Handshake,
+        attempt: impl Future<Output = Result<SignedIn, Refused>>,
+    ) -> Result<SignedIn, Refused> {
+        if allowance.connected.is_none() {
+            return self.sign_in(handshake, attempt).await;
+        }
+        if let Some(seconds) = allowance.renewals_refused_for(Instant::now()) {
+            self.note("sign_in_failures_per_minute", Some(handshake.address));
+            return Err(Refused::Unavailable(format!(
+                "{RENEWAL_FAILURES} renewals of your sign-in have failed within a minute, which is the most that are allowed; try again in {seconds} s"
+            )));
+        }
+        let answer = attempt.await;
+        if let Err(Refused::Denied(_)) = &answer {
+            allowance.renewals_failed.lock().expect("no panic under the lock").count(Instant::now());
         }
         answer
     }
@@ -191,7 +236,8 @@ impl Limits {
             }
         };
         let said = connected.as_ref().map_or_else(|| Arc::new(Mutex::new(Minute::new(now))), |of| of.said.clone());
-        Ok(Allowance { said, refused: Mutex::new(Minute::new(now)), _connected: connected })
+        let [refused, renewals_failed] = [(); 2].map(|()| Mutex::new(Minute::new(now)));
+        Ok(Allowance { said, refused, renewals_failed, connected })
     }
 
     /// Something was refused by this limit, which is named as its key in the configuration: counts it, and logs it now and

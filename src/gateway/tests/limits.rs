@@ -188,6 +188,34 @@ async fn who_fails_to_sign_in_again_and_again_is_not_asked_about_any_more() {
     let error = Client::connect(&server.url, json!({ "userId": "b1" })).await.err().expect("refused").0;
     assert!(error.contains("try again in "), "{error}");
     assert_eq!(server.refused("sign_in_failures_per_minute"), 2);
+    // Who presents nothing guesses nothing.
+    Client::connect(&server.url, Value::Null).await.expect("a visitor");
+}
+
+#[tokio::test]
+async fn renewals_that_fail_count_against_who_sends_them_and_not_against_their_address() {
+    let limits = LimitsConfig { sign_in_failures_per_minute: count(3), ..LimitsConfig::default() };
+    let server = Server::with_limits(limits).await;
+    let renew = async |client: &Client| {
+        let ack = client.emit_with_ack("auth:renew", json!({ "userId": "nobody" })).await;
+        ack["error"].as_str().expect("refused").to_owned()
+    };
+    let (bad, good) = (server.connect("b1").await, server.connect("b2").await);
+    for _ in 0..5 {
+        assert_eq!(renew(&bad).await, "there is no such user");
+    }
+    let error = renew(&bad).await;
+    assert!(error.starts_with("5 renewals of your sign-in have failed within a minute"), "{error}");
+    assert_eq!(good.emit_with_ack("auth:renew", json!({ "userId": "b2" })).await["success"], true);
+    server.connect("b1").await;
+    assert_eq!(server.refused("sign_in_failures_per_minute"), 1);
+    // A visitor could come again and again to guess.
+    let visitor = Client::connect(&server.url, Value::Null).await.expect("a visitor");
+    for _ in 0..3 {
+        assert_eq!(renew(&visitor).await, "there is no such user");
+    }
+    assert!(renew(&visitor).await.starts_with("3 sign-ins from your address have failed"));
+    assert!(Client::connect(&server.url, json!({ "userId": "b1" })).await.is_err());
 }
 
 #[tokio::test]

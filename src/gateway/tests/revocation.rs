@@ -131,3 +131,38 @@ async fn joins_that_race_with_a_revocation_never_leave_the_client_in_the_room() 
         clients.push(client);
     }
 }
+
+#[tokio::test]
+async fn a_tokens_end_waits_for_no_answer_about_others() {
+    let server = Server::default().await;
+    let mut others = Vec::new();
+    for number in 0..20 {
+        others.push(server.connect(&format!("b{number}")).await);
+    }
+    let mut ends = server.connect_with(json!({ "userId": "c1", "seconds": 0.3 })).await;
+    let _silence = server.people.answers.lock().await;
+    server.gateway.doubt(&Concern::Everybody);
+    assert_eq!(ends.event_named("rowcast:closing").await["reason"], "expired");
+    assert!(others.iter().all(Client::is_connected));
+}
+
+#[tokio::test]
+async fn who_can_not_be_confirmed_past_their_time_is_cut_off_and_the_others_are_not() {
+    let server = Server::default().await;
+    let mut past = server.connect("p1").await;
+    let routine = server.connect("b2").await;
+    // As a session's that was looked up with this end, which has come while nobody answers.
+    let client =
+        server.gateway.shared.rooms.everyone().into_iter().find(|it| it.session.user_id.as_deref() == Some("p1"));
+    let client = client.expect("connected");
+    let soon = SignedIn {
+        until: Some(Utc::now() + chrono::TimeDelta::milliseconds(100)),
+        ..(*client.session.signed_in()).clone()
+    };
+    server.people.say("p1", Err(Refused::Unavailable("the database is away".to_owned())));
+    server.people.say("b2", Err(Refused::Unavailable("the database is away".to_owned())));
+    server.gateway.shared.renew(&client, soon, server.gateway.shared.standing.doubts()).expect("the same user");
+    past.disconnected().await;
+    assert_eq!(server.cut("unconfirmed"), 1);
+    assert!(routine.is_connected());
+}
