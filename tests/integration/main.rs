@@ -27,5 +27,6 @@ mod revocation;
 mod sign_in;
 mod sweep;
 mod tls;
+mod trace;
 mod transactions;
 mod values;
