@@ -187,7 +187,8 @@ async fn excluded(client: &Client, name: &TableName) -> Result<Vec<String>, Erro
     const EXCLUDED: &str = "
         select a.attname::text from rowcast.watched w
         join pg_catalog.pg_attribute a on a.attrelid = w.relation and a.attnum > 0 and not a.attisdropped
-             and (a.attname::text = any (w.excluded) or not a.attname::text = any (w.only_columns || w.digest_columns))
+             and (a.attname::text = any (w.excluded)
+                  or w.only_columns is not null and not a.attname::text = any (w.only_columns || w.digest_columns))
         where w.schema = $1 and w.\"table\" = $2 order by 1";
     let found = client.query(EXCLUDED, &[&&*name.schema, &&*name.name]).await;
     let found = found.map_err(|error| Error::Database(describe(&error)))?;
