@@ -13,7 +13,10 @@ set local client_min_messages = warning;
 alter table rowcast.dead_letter
   add column attempts integer not null default 1,  -- how often the rule has failed on it
   add column asked_at timestamptz;                  -- somebody wants it tried again, and it has not been yet
+-- Nobody but the service writes here, and the table is small.
+-- squawk-ignore require-concurrent-index-creation
 create index dead_letter_by_rule on rowcast.dead_letter (rule, id);
+-- squawk-ignore require-concurrent-index-creation
 create index dead_letter_by_age on rowcast.dead_letter (at);
 
 -- To be tried again is a change like any other: it is logged and swept, so that there is one way to the clients, and
