@@ -1,8 +1,9 @@
--- rowcast 0003: the inbox, what schedules have told, and who waits for something.
+-- rowcast 0003: the inbox, what schedules have told, who waits for something, and dead letters that are tried again.
 --
 -- Everything is in the schema rowcast; no table of the application is touched.
 -- Run by `rowcast migrate`, or by hand:  psql -v ON_ERROR_STOP=1 -f migrations/0003_inbox_and_schedules.up.sql
--- Needs: the owner of the schema rowcast. Locks: none on tables that exist already.
+-- Needs: the owner of the schema rowcast. Locks: ACCESS EXCLUSIVE on rowcast.dead_letter for a moment, which nobody but the
+-- service uses.
 
 begin;
 set local lock_timeout = '2s';
@@ -207,6 +208,22 @@ select rowcast.grant_gateway(privilege.grantee::regrole)
 from pg_catalog.pg_class c cross join lateral aclexplode(c.relacl) privilege
 where c.oid = 'rowcast.cursor'::regclass and privilege.privilege_type = 'UPDATE'
   and privilege.grantee not in (0, c.relowner);
+
+-- A dead letter can be tried again.
+alter table rowcast.dead_letter
+  add column attempts integer not null default 1,  -- how often the rule has failed on it
+  add column asked_at timestamptz;                  -- somebody wants it tried again, and it has not been yet
+-- Nobody but the service writes here, and the table is small.
+-- squawk-ignore require-concurrent-index-creation
+create index dead_letter_by_rule on rowcast.dead_letter (rule, id);
+-- squawk-ignore require-concurrent-index-creation
+create index dead_letter_by_age on rowcast.dead_letter (at);
+
+-- To be tried again is a change like any other: it is logged and swept, so that there is one way to the clients, and
+-- whoever is away hears of it later.
+create trigger rowcast_capture after update of asked_at on rowcast.dead_letter
+for each row when (new.asked_at is distinct from old.asked_at and new.asked_at is not null)
+execute function rowcast.capture('{"table" : "rowcast.dead_letter", "op" : "ROW"}');
 
 insert into rowcast.migration (version, name) values (3, 'inbox_and_schedules');
 commit;

@@ -29,12 +29,11 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 5] = [
+pub const MIGRATIONS: [Migration; 4] = [
     migration!(1, "capture"),
     migration!(2, "watch_marketplace"),
     migration!(3, "inbox_and_schedules"),
     migration!(4, "identity"),
-    migration!(5, "dead_letters"),
 ];
 
 /// The tables that the migrations watch where they exist, besides those of [`IDENTITY`].
