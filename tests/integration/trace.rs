@@ -35,7 +35,7 @@ async fn an_event_is_traced_to_who_it_reached_and_why_others_were_not() {
     let stage = Stage::set().await;
     let mut viewer = stage.service.connect("buyer-1").await;
     viewer.emit_with_ack("join:product", json!({ "productId": "product-1" })).await;
-    let elsewhere = stage.service.connect("buyer-2").await;
+    let elsewhere = stage.service.connect("seller-2").await;
     elsewhere.emit_with_ack("join:product", json!({ "productId": "product-2" })).await;
     stage.database.run("update products set stock = 17 where id = 'product-1'").await;
     let event = event_id(&viewer.event_named("product:stock_changed").await);
@@ -51,9 +51,14 @@ async fn an_event_is_traced_to_who_it_reached_and_why_others_were_not() {
     ] {
         assert!(told.contains(expected), "expected {expected:?} in\n{told}");
     }
-    let told = stage.trace(&["--event", &event, "--user", "buyer-2"]).await.succeeded().stdout;
+    let told = stage.trace(&["--event", &event, "--user", "seller-2"]).await.succeeded().stdout;
     assert!(told.contains("was connected (#"), "{told}");
-    assert!(told.contains("but in none of these rooms: it was in buyers, product:product-2, user:buyer-2"), "{told}");
+    assert!(
+        told.contains(
+            "but in none of these rooms: it was in product:product-2, seller:seller-2, sellers, user:seller-2"
+        ),
+        "{told}"
+    );
     let told = stage.trace(&["--event", &event, "--user", "buyer-3"]).await.succeeded().stdout;
     assert!(told.contains("user buyer-3: had no connection then"), "{told}");
     assert!(told.contains("knows of no connection of user buyer-3"), "{told}");
