@@ -48,7 +48,7 @@ describe('the schema of the application', () => {
     const found = await database.query(triggers)
     assert.deepEqual([...new Set(found.map(({ table }) => table))].sort(), [
       'carts', 'orders', 'products',
-      'rowcast.notification', // the inbox, in the schema of rowcast
+      'rowcast.dead_letter', 'rowcast.notification', // rowcast's own, in its schema
       'sessions', 'trade_quotations', 'user_store_memberships', 'users', // only what says who may hear what
       'wholesale_invitations', 'wholesale_orders', 'wholesale_payments',
     ])
