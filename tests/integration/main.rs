@@ -12,6 +12,7 @@ mod custom_rules;
 mod events;
 mod locks;
 mod migrations;
+mod oracle;
 mod pooler;
 mod restart;
 mod resume;

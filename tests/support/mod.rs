@@ -3,6 +3,7 @@
 pub mod client;
 pub mod command;
 pub mod database;
+pub mod frontend;
 pub mod pooler;
 pub mod roles;
 pub mod server;
