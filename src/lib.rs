@@ -26,6 +26,7 @@ pub mod config;
 pub mod contract;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod gateway;
 pub mod http;
 pub mod identity;

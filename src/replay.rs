@@ -14,6 +14,7 @@ use crate::{
     catalog::{Catalog, Engine, Unavailable},
     change::{Op, Tables},
     event::Event,
+    failpoint::{self, Failpoint},
     gateway::Replay,
     position::Position,
 };
@@ -100,6 +101,7 @@ impl Replayer {
                 return Ok(Err("a table was truncated".to_owned()));
             }
             changes += page.changes.len();
+            failpoint::hit(Failpoint::Replaying).map_err(|hit| hit.to_string())?;
             if changes > MOST_CHANGES {
                 return Ok(Err("more happened since than is told one by one".to_owned()));
             }

@@ -8,7 +8,11 @@ use std::{
 use tokio_postgres::{Client, Statement, types::Type};
 
 use super::{CaptureError, snapshot::Snapshot};
-use crate::{change::Change, position::Position};
+use crate::{
+    change::Change,
+    failpoint::{self, Failpoint},
+    position::Position,
+};
 
 /// The cursor is saved at most this often, and not flushed to disk by its own commit: what a crash forgets of it is
 /// swept again, and those events carry the ids that they had.
@@ -139,6 +143,7 @@ impl Cursor {
             repeats: HashSet::new(),
             began_before: false,
         };
+        failpoint::hit(Failpoint::Claimed)?;
         cursor.began_before = cursor.progress.target.is_some();
         let claimed = if stored != actual {
             let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;

@@ -45,6 +45,7 @@ use self::{
 };
 use crate::{
     change::{Page, Tables},
+    failpoint,
     metrics::Metrics,
     position::Position,
     readiness::Readiness,
@@ -92,6 +93,8 @@ pub enum CaptureError {
     LeaseLost,
     #[error("a page could not be processed: {0}")]
     Sink(#[from] SinkError),
+    #[error("{0}")]
+    Failpoint(#[from] failpoint::Hit),
 }
 
 /// How capture behaves.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     change::{Change, Page, Tables},
+    failpoint::{self, Failpoint},
     metrics::Metrics,
 };
 
@@ -101,8 +102,10 @@ impl<'a, S: Sink> Listener<'a, S> {
                 }
                 found += changes.len();
                 let taken: Vec<_> = changes.iter().map(|change| (change.id, change.xid)).collect();
+                failpoint::hit(Failpoint::Swept)?;
                 self.hand_on(changes).await?;
                 self.cursor.took(taken, &page.target, last);
+                failpoint::hit(Failpoint::Taken)?;
                 if stop.is_cancelled() {
                     return Ok(found);
                 }
@@ -111,6 +114,7 @@ impl<'a, S: Sink> Listener<'a, S> {
                 self.cursor.completed(page.target);
                 break;
             }
+            failpoint::hit(Failpoint::Paged)?;
             self.upkeep().await?;
         }
         self.capture.sink.swept(self.cursor.position());
@@ -139,6 +143,7 @@ impl<'a, S: Sink> Listener<'a, S> {
     async fn upkeep(&mut self) -> Result<(), CaptureError> {
         if self.cursor.save_if_due(&self.save).await? {
             self.capture.metrics.cursor_saves.inc();
+            failpoint::hit(Failpoint::Saved)?;
         }
         let now = Instant::now();
         if now < self.upkeep_at {
@@ -155,7 +160,9 @@ impl<'a, S: Sink> Listener<'a, S> {
         }
         if now >= self.retention_at {
             self.retention_at = now + RETENTION_INTERVAL;
+            failpoint::hit(Failpoint::Rotating)?;
             let emptied = retention::rotate(self.sweeper.connection(), self.capture.options.retention).await?;
+            failpoint::hit(Failpoint::Rotated)?;
             if emptied > 0 {
                 tracing::info!(slots = emptied, "the change log gave back what is past the retention");
             }

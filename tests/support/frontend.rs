@@ -83,6 +83,14 @@ impl Frontend {
         self.behind.clear();
     }
 
+    /// Reads nothing for a while, as a tab in the background does.
+    pub async fn freeze(&self, pause: Duration) {
+        let Some(client) = &self.client else { return };
+        client.stop_reading();
+        tokio::time::sleep(pause).await;
+        client.read_again();
+    }
+
     pub fn is_connected(&self) -> bool {
         self.client.as_ref().is_some_and(Client::is_connected)
     }
