@@ -29,8 +29,12 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 3] =
-    [migration!(1, "capture"), migration!(2, "watch_marketplace"), migration!(3, "inbox_and_schedules")];
+pub const MIGRATIONS: [Migration; 4] = [
+    migration!(1, "capture"),
+    migration!(2, "watch_marketplace"),
+    migration!(3, "inbox_and_schedules"),
+    migration!(5, "timeline"),
+];
 
 /// The tables that the migrations watch where they exist.
 pub const MARKETPLACE: [&str; 7] = [

@@ -70,6 +70,7 @@ impl Replay for Replays {
                     // Begun again, what came already comes twice; its ids are known. The gateway gives up in the end.
                     Err(error) => tracing::warn!(error, "what a client missed could not be read; trying again"),
                 }
+                replayer.history.give_up_connection();
                 tokio::time::sleep(RETRY).await;
             };
             self.idle.lock().expect("no panic under the lock").push(replayer);

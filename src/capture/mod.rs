@@ -38,7 +38,8 @@ pub use self::{
     tables::read as read_tables,
 };
 use self::{
-    cursor::{Claimed, Cursor},
+    connection::in_time,
+    cursor::{Cursor, Memory},
     doorbell::{Doorbell, Hearing},
     progress::Listener,
     sweep::Sweeper,
@@ -117,6 +118,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
 /// A session that lasted this long was a good one: the next failure starts from the first pause again.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+/// How long a sweep may wait for Postgres. After a session that ended so the next one waits twice as long, up to the last:
+/// it may be that there is much to sort.
+const PATIENCE_FIRST: Duration = Duration::from_secs(10);
+const PATIENCE_LAST: Duration = Duration::from_secs(160);
 
 /// Everything that a session needs, and that outlives it.
 pub struct Capture<S> {
@@ -132,7 +137,8 @@ impl<S: Sink> Capture<S> {
     ///
     /// Owned by the service, which awaits it; it spawns nothing but the drivers of its connections, which end with it.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut former: Option<Cursor> = None;
+        let mut memory = Memory::default();
+        let mut patience = PATIENCE_FIRST;
         let holder = format!("process {} {:x}", std::process::id(), rand_unit().to_bits());
         let mut backoff = BACKOFF_FIRST;
         loop {
@@ -141,13 +147,17 @@ impl<S: Sink> Capture<S> {
                 biased;
                 // A session ends by itself soon after `stop`; what hangs on Postgres is cut off.
                 () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => return,
-                ended = self.session(&mut former, &holder, &stop) => match ended {
+                ended = self.session(&mut memory, &holder, patience, &stop) => match ended {
                     Ok(()) => return,
                     Err(error) => error,
                 },
             };
             self.metrics.standby.set(0);
             self.not_ready(format!("capture is down: {error}"));
+            patience = match error {
+                CaptureError::Timeout(_) => (patience * 2).min(PATIENCE_LAST),
+                _ => PATIENCE_FIRST,
+            };
             if began.elapsed() > GOOD_SESSION {
                 backoff = BACKOFF_FIRST;
             }
@@ -164,12 +174,14 @@ impl<S: Sink> Capture<S> {
     /// Connects, waits for the lease, and watches until something ends it.
     async fn session(
         &mut self,
-        former: &mut Option<Cursor>,
+        memory: &mut Memory,
         holder: &str,
+        patience: Duration,
         stop: &CancellationToken,
     ) -> Result<(), CaptureError> {
         let connection = Connection::open(&self.database, "sweep").await?;
-        let bell = Doorbell::new(Connection::open(&self.database, "doorbell").await?, &connection).await?;
+        let doorbell = Connection::open(&self.database, "doorbell").await?;
+        let bell = in_time("trying the doorbell", Doorbell::new(doorbell, &connection)).await?;
         let pooled = *bell.hearing() == Hearing::Deaf;
         match bell.hearing() {
             Hearing::Doorbell => {}
@@ -186,7 +198,7 @@ impl<S: Sink> Capture<S> {
                 "LISTEN hears nothing: is there a transaction pooler between? Sweeping on a timer; give rowcast a direct connection for less delay"
             ),
         }
-        while let Err(holder) = lease::take(bell.connection(), pooled).await? {
+        while let Err(holder) = in_time("asking for the lease", lease::take(bell.connection(), pooled)).await? {
             self.metrics.standby.set(1);
             self.sink.standing_by(true);
             if self.not_ready(format!("standing by: the lease is held by {holder}")) {
@@ -199,22 +211,19 @@ impl<S: Sink> Capture<S> {
         }
         self.metrics.standby.set(0);
 
-        let tables = Arc::new(tables::read(&connection).await?);
-        let (cursor, claimed) = Cursor::claim(&connection, former, holder).await?;
-        let reason = match claimed {
-            Claimed::Resumed => None,
-            // What the other one told its clients, ours have not heard.
-            Claimed::Interrupted => Some("another instance was at work meanwhile"),
-            Claimed::StartedAnew => Some("the change log was restored from another database"),
-        };
-        if let Some(reason) = reason {
+        let tables = Arc::new(in_time("reading the watched tables", tables::read(&connection)).await?);
+        let claim = Cursor::claim(&connection, memory, holder, pooled);
+        let claimed = in_time("claiming the cursor", claim).await;
+        if let Some(reason) = memory.owed.take() {
             tracing::warn!(reason, "clients are told to load anew");
             self.sink.resync(reason);
         }
+        claimed?;
+        let cursor = memory.cursor.as_mut().expect("claimed");
         self.sink.tables(&tables).await;
         self.sink.swept(cursor.position());
         self.sink.standing_by(false);
-        let sweeper = Sweeper::new(connection, pooled).await?;
+        let sweeper = in_time("preparing to sweep", Sweeper::new(connection, pooled, patience)).await?;
         tracing::info!("capturing");
         let listener = Listener::new(self, &sweeper, cursor, tables, pooled).await?;
         watch::watch(bell, listener, stop).await

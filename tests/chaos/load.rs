@@ -115,10 +115,6 @@ impl Load {
         Self { stop, committed, tasks }
     }
 
-    /// Row changes that were committed.
-    pub fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Relaxed)
-    }
 
     pub async fn finish(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
