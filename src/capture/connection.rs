@@ -94,10 +94,7 @@ impl Drop for Connection {
 /// What Postgres answers, unless it takes too long: then the connection counts as gone.
 ///
 /// The timeouts of TCP see a peer that has vanished only where nothing in between goes on answering for it.
-pub async fn in_time<T, E>(
-    doing: &'static str,
-    answer: impl Future<Output = Result<T, E>>,
-) -> Result<T, CaptureError>
+pub async fn in_time<T, E>(doing: &'static str, answer: impl Future<Output = Result<T, E>>) -> Result<T, CaptureError>
 where
     CaptureError: From<E>,
 {

@@ -39,10 +39,13 @@ const MISSING: &str = "
 select count(*) from unnest($1::bigint[], $2::text[]) as t (id, xid)
 where not exists (select from rowcast.change c where c.id = t.id and c.xid = t.xid::xid8)";
 
-const ANOTHER_WAS_AT_WORK: &str = "another instance was at work meanwhile";
-const RESTORED: &str = "the change log was restored from another database";
-const FAILED_OVER: &str = "the database has failed over to another server, which may lack what the former one told";
-const CRASHED: &str = "the database crashed, and has lost changes that were told already";
+/// What the other one told its clients, ours have not heard; their positions are good.
+const ANOTHER_WAS_AT_WORK: Owed = Owed::ComeBack("another instance was at work meanwhile");
+const RESTORED: Owed = Owed::LoadAnew("the change log was restored from another database");
+const FAILED_OVER: Owed =
+    Owed::LoadAnew("the database has failed over to another server, which may lack what the former one told");
+const WENT_BACK: Owed = Owed::LoadAnew("the database was restored from an earlier state");
+const TOOK_BACK: Owed = Owed::LoadAnew("the database has lost changes that were told already");
 
 const START_ANEW: &str = "select rowcast.start_anew()::text";
 
@@ -103,6 +106,8 @@ pub struct Cursor {
     generation: i64,
     saved_at: Instant,
     saved: bool,
+    /// Positions have to get past what was forgotten.
+    save_soon: bool,
     /// Of the snapshot that was swept when it was saved last: every transaction below had ended.
     saved_xmin: u64,
     /// Changes that the sink has taken since the cursor was saved last, by id and transaction.
@@ -118,8 +123,17 @@ pub struct Cursor {
 pub struct Memory {
     /// As it was when this process last held the lease.
     pub cursor: Option<Cursor>,
-    /// Clients have to be told to load anew, for this reason, whatever becomes of the session that found out.
-    pub owed: Option<&'static str>,
+    /// To be told whatever becomes of the session that found out.
+    pub owed: Option<Owed>,
+}
+
+/// What clients that are connected have to be told before they hear anything else, with the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owed {
+    /// They have missed something. It will be replayed from their positions once they connect anew.
+    ComeBack(&'static str),
+    /// What they have heard may not be so.
+    LoadAnew(&'static str),
 }
 
 /// The cursor as the table has it.
@@ -154,10 +168,16 @@ impl Cursor {
         let failed_over = stored.timeline.is_some_and(|known| timeline.is_some_and(|present| present != known));
         let restored = stored.system_identifier != actual;
         let interrupted = memory.cursor.is_some() && stored.holder.as_deref() != Some(holder);
-        let found = [(restored, RESTORED), (failed_over, FAILED_OVER), (interrupted, ANOTHER_WAS_AT_WORK)];
+        let went_back = memory.cursor.as_ref().is_some_and(|known| stored.progress.swept.xmin < known.saved_xmin);
+        let found = [
+            (restored, RESTORED),
+            (failed_over, FAILED_OVER),
+            (went_back, WENT_BACK),
+            (interrupted, ANOTHER_WAS_AT_WORK),
+        ];
         // Before anything is written: the next one to look would not find it any more.
-        if let Some((_, reason)) = found.into_iter().find(|(is_so, _)| *is_so) {
-            memory.owed = Some(reason);
+        if let Some((_, owed)) = found.into_iter().find(|(is_so, _)| *is_so) {
+            memory.owed = Some(owed);
         }
         let claimed = client.query_typed_one(CLAIM, &[(&holder, Type::TEXT), (&timeline, Type::INT4)]).await?;
         let generation: i64 = claimed.try_get(0)?;
@@ -171,11 +191,14 @@ impl Cursor {
         } else if let (None, Some(known)) = (memory.owed, &memory.cursor) {
             repeats = known.taken.union(&known.repeats).copied().collect();
             if missing(client, &repeats).await? > 0 {
-                memory.owed = Some(CRASHED);
-                client.execute_typed(FORGET_THE_PAST, &[]).await?;
+                memory.owed = Some(TOOK_BACK);
                 // Their ids may have been handed out anew.
                 repeats.clear();
             }
+        }
+        let load_anew = matches!(memory.owed, Some(Owed::LoadAnew(_)));
+        if load_anew {
+            client.execute_typed(FORGET_THE_PAST, &[]).await?;
         }
         memory.cursor = Some(Cursor {
             system: actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?,
@@ -184,7 +207,8 @@ impl Cursor {
             uncounted: memory.cursor.as_ref().is_some_and(|known| known.uncounted),
             generation,
             saved_at: Instant::now(),
-            saved: true,
+            saved: !load_anew,
+            save_soon: load_anew,
             saved_xmin: progress.swept.xmin,
             taken: HashSet::new(),
             repeats,
@@ -247,8 +271,9 @@ impl Cursor {
     }
 
     /// From now on no position that a client has is good for a replay.
-    pub async fn forget_the_past(&self, client: &Client) -> Result<(), CaptureError> {
+    pub async fn forget_the_past(&mut self, client: &Client) -> Result<(), CaptureError> {
         client.execute_typed(FORGET_THE_PAST, &[]).await?;
+        (self.saved, self.save_soon) = (false, true);
         Ok(())
     }
 
@@ -260,7 +285,7 @@ impl Cursor {
     /// Saves if there is something to save and the last time is long enough ago; true if it did.
     pub async fn save_if_due(&mut self, save: &Save<'_>) -> Result<bool, CaptureError> {
         let interval = if self.saved { IDLE_SAVE_INTERVAL } else { SAVE_INTERVAL };
-        if self.saved_at.elapsed() < interval {
+        if self.saved_at.elapsed() < interval && !self.save_soon {
             return Ok(false);
         }
         self.save(save).await.map(|()| true)
@@ -277,7 +302,7 @@ impl Cursor {
         if in_time("saving the cursor", run).await? != 1 {
             return Err(CaptureError::LeaseLost);
         }
-        self.saved = true;
+        (self.saved, self.save_soon) = (true, false);
         self.saved_xmin = self.progress.swept.xmin;
         self.saved_at = Instant::now();
         self.taken.clear();

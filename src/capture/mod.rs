@@ -30,19 +30,19 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    connection::in_time,
+    cursor::{Cursor, Memory, Owed},
+    doorbell::{Doorbell, Hearing},
+    progress::Listener,
+    sweep::Sweeper,
+};
 pub use self::{
     connection::{Connection, describe},
     history::{History, Replay, Unknown},
     look::Look,
     retention::LogStatistics,
     tables::read as read_tables,
-};
-use self::{
-    connection::in_time,
-    cursor::{Cursor, Memory},
-    doorbell::{Doorbell, Hearing},
-    progress::Listener,
-    sweep::Sweeper,
 };
 use crate::{
     change::{Page, Tables},
@@ -214,9 +214,18 @@ impl<S: Sink> Capture<S> {
         let tables = Arc::new(in_time("reading the watched tables", tables::read(&connection)).await?);
         let claim = Cursor::claim(&connection, memory, holder, pooled);
         let claimed = in_time("claiming the cursor", claim).await;
-        if let Some(reason) = memory.owed.take() {
-            tracing::warn!(reason, "clients are told to load anew");
-            self.sink.resync(reason);
+        match memory.owed.take() {
+            None => {}
+            Some(Owed::ComeBack(reason)) => {
+                tracing::warn!(reason, "clients are cut off, and resume");
+                self.sink.standing_by(true);
+                // For those that have no connection that could be cut: they poll.
+                self.sink.resync(reason);
+            }
+            Some(Owed::LoadAnew(reason)) => {
+                tracing::warn!(reason, "clients are told to load anew");
+                self.sink.resync(reason);
+            }
         }
         claimed?;
         let cursor = memory.cursor.as_mut().expect("claimed");

@@ -118,8 +118,9 @@ impl Sweeper {
         let target = match target {
             Some(target) => target,
             None => {
-                let row =
-                    next_row(&mut rows, patience).await?.ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
+                let row = next_row(&mut rows, patience)
+                    .await?
+                    .ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
                 row.try_get::<_, &str>(0)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?
             }
         };

@@ -8,8 +8,8 @@ use crate::{
     World,
     cluster::{APPLICATION, GATEWAY, Mode, connect, url_for},
     load::DATABASE,
-    proxy::Way,
     services::write_hosts,
+    support::proxy::Way,
 };
 
 /// How long a failpoint may take to be come to.
@@ -159,7 +159,11 @@ impl Fault {
             Self::Terminated => terminate_each(world).await,
             Self::Timeouts => {
                 let admin = world.cluster.admin().await?;
-                let tiny = ["statement_timeout = '20ms'", "lock_timeout = '5ms'", "idle_in_transaction_session_timeout = '50ms'"];
+                let tiny = [
+                    "statement_timeout = '20ms'",
+                    "lock_timeout = '5ms'",
+                    "idle_in_transaction_session_timeout = '50ms'",
+                ];
                 for setting in tiny {
                     execute(&admin, &format!("alter role {GATEWAY} set {setting}")).await?;
                 }
@@ -263,12 +267,13 @@ async fn failpoint(world: &mut World, point: Failpoint, abort: bool) -> Result<(
     let (hits, ends) = (world.services[armed].hits(), world.services[armed].ends());
     world.services[armed].arm(&charge);
     world.services[armed].signal("KILL").await;
-    world.until("the armed instance stands by", HIT_WITHIN, async |world| {
-        let service = &world.services[armed];
-        service.ends() > ends
-            && matches!(service.readiness().await, Some((503, reason)) if reason.contains("standing by"))
-    })
-    .await?;
+    world
+        .until("the armed instance stands by", HIT_WITHIN, async |world| {
+            let service = &world.services[armed];
+            service.ends() > ends
+                && matches!(service.readiness().await, Some((503, reason)) if reason.contains("standing by"))
+        })
+        .await?;
     world.services[other].may_run(false);
     world.services[other].signal("KILL").await;
     if point == Failpoint::Paged {

@@ -115,7 +115,6 @@ impl Load {
         Self { stop, committed, tasks }
     }
 
-
     pub async fn finish(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
@@ -175,7 +174,8 @@ impl Writer {
                     transaction.execute(sql, &[]).await?
                 }
                 _ => {
-                    let sql = "with gone as (delete from item where id = (select id from item order by random() limit 1)
+                    let sql =
+                        "with gone as (delete from item where id = (select id from item order by random() limit 1)
                                              returning id, version + 1)
                                insert into item_gone select * from gone";
                     transaction.execute(sql, &[]).await?
@@ -183,7 +183,9 @@ impl Writer {
             };
         }
         if self.rng.f32() < 0.2 {
-            transaction.batch_execute("savepoint s; update counter set version = version + 1 where id = 1; rollback to s").await?;
+            transaction
+                .batch_execute("savepoint s; update counter set version = version + 1 where id = 1; rollback to s")
+                .await?;
         }
         if self.rng.f32() < 0.04 {
             // A transaction that lingers is part of the load.

@@ -11,7 +11,6 @@ mod cluster;
 mod fault;
 mod load;
 mod page;
-mod proxy;
 mod report;
 mod services;
 #[allow(dead_code, reason = "the integration tests use the rest")]
@@ -31,9 +30,9 @@ use self::{
     fault::Fault,
     load::{DATABASE, Load},
     page::{Habit, Page, Whereabouts},
-    proxy::Proxy,
     report::Report,
     services::{HOST, Program, Service, can_have_hosts, log_file, write_hosts},
+    support::proxy::Proxy,
 };
 
 const SECONDS: u64 = 600;
@@ -91,10 +90,7 @@ impl World {
             }));
             proxies.push(proxy);
         }
-        let at = Whereabouts {
-            services: services.iter().map(Service::address).collect(),
-            database: cluster.url(),
-        };
+        let at = Whereabouts { services: services.iter().map(Service::address).collect(), database: cluster.url() };
         let all = &["chaos:all"][..];
         let pages = [
             ("stays", None, all, Habit::Stays),
@@ -274,7 +270,13 @@ async fn whatever_fails_no_page_misses_a_change_or_hears_one_row_out_of_order() 
     panic!("ROWCAST_CHAOS_SEED={seed}:\n{}", failures[..failures.len().min(30)].join("\n"));
 }
 
-async fn run(world: &mut World, report: &mut Report, seconds: u64, seed: u64, only: Option<&str>) -> Result<(), String> {
+async fn run(
+    world: &mut World,
+    report: &mut Report,
+    seconds: u64,
+    seed: u64,
+    only: Option<&str>,
+) -> Result<(), String> {
     world.active().await?;
     world.recovers().await?;
     let load = Load::start(&world.cluster.url(), seed);
@@ -306,6 +308,7 @@ async fn run(world: &mut World, report: &mut Report, seconds: u64, seed: u64, on
     let committed = load.finish().await;
     world.recovers().await?;
     compare(world).await?;
+    notifications(world).await?;
     for page in &world.pages {
         report.add("the end", &page.name, page.take(true));
     }
@@ -320,6 +323,25 @@ async fn run(world: &mut World, report: &mut Report, seconds: u64, seed: u64, on
 fn settle(world: &World, report: &mut Report, fault: &str) {
     for page in &world.pages {
         report.add(fault, &page.name, page.take(false));
+    }
+}
+
+/// Every tenth version of a counter has its notification, and none has two. Of those that the log still has, that is: of
+/// others it can't be told whether their change was captured at all.
+async fn notifications(world: &World) -> Result<(), String> {
+    let client = cluster::connect(&url_for(&world.cluster.url().borrow(), "postgres", DATABASE)).await?;
+    let sql = "select count(*), count(*) filter (where told = 0), count(*) filter (where told > 1) from (
+                 select (select count(*) from rowcast.notification n
+                         where n.subject = jsonb_build_object('id', c.new -> 'id', 'version', c.new -> 'version')) as told
+                 from rowcast.change c where c.\"table\" = 'counter' and c.op = 'U'
+                   and (c.new ->> 'version')::bigint % 10 = 0) all_tenths";
+    let row = client.query_one(sql, &[]).await.map_err(|error| format!("{sql}: {error:?}"))?;
+    let (all, none, twice): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    println!("{all} changes in the log ask for a notification: {none} have none, {twice} have more than one");
+    match (all, none, twice) {
+        (0, ..) => Err("no change in the log asks for a notification: the check checks nothing".to_owned()),
+        (_, 0, 0) => Ok(()),
+        _ => Err(format!("{none} notifications are missing, {twice} were written more than once")),
     }
 }
 

@@ -220,8 +220,7 @@ impl Visitor {
         self.frontend.forget();
         let mut shared = self.lock();
         shared.loaded = rows.iter().map(|(row, (number, _))| (row.clone(), *number)).collect();
-        shared.rows =
-            rows.into_iter().map(|(row, (number, is_there))| (row, Version { number, is_there })).collect();
+        shared.rows = rows.into_iter().map(|(row, (number, is_there))| (row, Version { number, is_there })).collect();
         shared.suspects.clear();
     }
 

@@ -47,7 +47,8 @@ impl Report {
     }
 
     pub fn print(&self) {
-        let columns = ["times", "longest outage", "events heard", "repeated", "lost", "out of order", "told to load anew"];
+        let columns =
+            ["times", "longest outage", "events heard", "repeated", "lost", "out of order", "told to load anew"];
         println!("\n{:<34} {}", "fault", columns.map(|column| format!("{column:>14}")).join(" "));
         let mut sum = Line::default();
         for (name, line) in &self.lines {

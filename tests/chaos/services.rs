@@ -59,7 +59,13 @@ impl Program {
             None => Command::new(binary),
             Some(hosts) => {
                 let mut command = Command::new("unshare");
-                command.args(["--map-root-user", "--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+                command.args([
+                    "--map-root-user",
+                    "--mount",
+                    "sh",
+                    "-c",
+                    "mount --bind \"$0\" /etc/hosts && exec \"$@\"",
+                ]);
                 command.arg(hosts).arg(binary);
                 command
             }

@@ -14,6 +14,7 @@ mod locks;
 mod migrations;
 mod oracle;
 mod pooler;
+mod recovery;
 mod restart;
 mod resume;
 mod retention;

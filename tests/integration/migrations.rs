@@ -77,7 +77,7 @@ async fn migrate_is_safe_to_repeat_and_says_how_the_tables_stand() {
     let installed = objects(&database).await;
 
     let second = rowcast(&database.url, &["migrate"]).await.succeeded().stdout;
-    assert!(second.contains("up to date at 0003") && !second.contains("applied"), "{second}");
+    assert!(second.contains("up to date at 0005") && !second.contains("applied"), "{second}");
     assert_eq!(objects(&database).await, installed);
 
     database.run("create table carts (id int primary key, items jsonb)").await;
@@ -108,14 +108,19 @@ async fn a_dry_run_changes_nothing_and_its_output_runs_through_psql() {
 
     let down = rowcast(&database.url, &["migrate", "--down", "--dry-run"]).await.succeeded().stdout;
     let installed = objects(&database).await;
-    assert!(down.contains("delete from rowcast.migration where version = 3"), "{down}");
+    assert!(down.contains("delete from rowcast.migration where version = 5"), "{down}");
     assert_eq!(objects(&database).await, installed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     let (by_psql, by_rowcast) = (Database::unmigrated().await, Database::unmigrated().await);
-    for file in ["0001_capture.up.sql", "0002_watch_marketplace.up.sql", "0003_inbox_and_schedules.up.sql"] {
+    for file in [
+        "0001_capture.up.sql",
+        "0002_watch_marketplace.up.sql",
+        "0003_inbox_and_schedules.up.sql",
+        "0005_timeline.up.sql",
+    ] {
         let Some(ran) = psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await else { return };
         ran.succeeded();
     }
@@ -124,7 +129,12 @@ async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     rowcast(&by_rowcast.url, &["migrate"]).await.succeeded();
     assert_eq!(objects(&by_psql).await, objects(&by_rowcast).await);
 
-    for file in ["0003_inbox_and_schedules.down.sql", "0002_watch_marketplace.down.sql", "0001_capture.down.sql"] {
+    for file in [
+        "0005_timeline.down.sql",
+        "0003_inbox_and_schedules.down.sql",
+        "0002_watch_marketplace.down.sql",
+        "0001_capture.down.sql",
+    ] {
         psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await.expect("as before").succeeded();
     }
     assert!(objects(&by_psql).await.is_empty());
@@ -138,7 +148,9 @@ async fn down_undoes_one_migration_at_a_time_until_nothing_is_left() {
                     where t.tgname like 'rowcast%' and c.relnamespace = 'public'::regnamespace";
 
     let first = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
-    assert!(first.contains("undone   0003"), "{first}");
+    assert!(first.contains("undone   0005"), "{first}");
+    let next = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
+    assert!(next.contains("undone   0003"), "{next}");
     let next = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
     assert!(next.contains("undone   0002"), "{next}");
     assert_eq!(database.count(triggers).await, 2, "what was watched by hand stays");
@@ -247,7 +259,7 @@ async fn two_migrations_at_once_wait_for_each_other() {
     let (first, second) = (first.succeeded().stdout, second.succeeded().stdout);
     let (applied, idle) = if first.contains("applied") { (first, second) } else { (second, first) };
     assert!(applied.contains("applied  0001") && applied.contains("applied  0002"), "{applied}");
-    assert!(idle.contains("up to date at 0003"), "{idle}");
+    assert!(idle.contains("up to date at 0005"), "{idle}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

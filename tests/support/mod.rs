@@ -5,6 +5,7 @@ pub mod command;
 pub mod database;
 pub mod frontend;
 pub mod pooler;
+pub mod proxy;
 pub mod roles;
 pub mod server;
 pub mod service;

@@ -13,7 +13,8 @@ const NAMES: [&str; 9] =
     ["plain", "Upper Case", "select", "quo\"te", "it's", "back\\slash", "dot.ted", "日本", "{row.x} $1 %s"];
 
 /// Text that needs care on its way.
-const TEXTS: [&str; 6] = ["plain", "", "null", "it's \"quoted\" \\ back", "line\nbreak\t\u{1}", "Łódź 日本 👩‍👩‍👧 \u{2028}"];
+const TEXTS: [&str; 6] =
+    ["plain", "", "null", "it's \"quoted\" \\ back", "line\nbreak\t\u{1}", "Łódź 日本 👩‍👩‍👧 \u{2028}"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -86,7 +87,9 @@ impl Kind {
             Self::Timestamp => format!("timestamptz '2026-01-01 12:00:00+05:30' + {n} * interval '1.001001 s'"),
             Self::Boolean => (n % 2 == 0).to_string(),
             Self::Double => format!("{n} / 7.0::float8"),
-            Self::Json => quoted(&json!({ "n": n, "text": TEXTS[2 + usize::from(number) % 3], "list": [1.5, null, {}] }).to_string()),
+            Self::Json => quoted(
+                &json!({ "n": n, "text": TEXTS[2 + usize::from(number) % 3], "list": [1.5, null, {}] }).to_string(),
+            ),
             Self::Texts => format!("array[{}, null, '{n}']", quoted(TEXTS[usize::from(number) % TEXTS.len()])),
             Self::Numerics => format!("array[{n}.50, null]::numeric[]"),
             Self::Bytes => format!("decode(md5('{n}'), 'hex')"),
@@ -223,7 +226,11 @@ impl Table {
                 format!("insert into {name} values {} on conflict do nothing", rows.collect::<Vec<_>>().join(", "))
             }
             Write::Update { key, seed } => {
-                format!("update {name} set {} where {}", set(self.column(seed).max(self.keys()).min(self.columns.len() - 1), seed), self.is(key))
+                format!(
+                    "update {name} set {} where {}",
+                    set(self.column(seed).max(self.keys()).min(self.columns.len() - 1), seed),
+                    self.is(key)
+                )
             }
             Write::UpdateKey { key, to } => {
                 let (first, kind) = &self.columns[0];
@@ -252,14 +259,30 @@ pub enum Write {
 
 #[derive(Debug, Clone, Copy)]
 pub enum Step {
-    Write { connection: usize, table: u16, write: Write },
-    Begin { connection: usize },
-    Savepoint { connection: usize },
-    RollbackTo { connection: usize },
-    Commit { connection: usize },
-    Rollback { connection: usize },
+    Write {
+        connection: usize,
+        table: u16,
+        write: Write,
+    },
+    Begin {
+        connection: usize,
+    },
+    Savepoint {
+        connection: usize,
+    },
+    RollbackTo {
+        connection: usize,
+    },
+    Commit {
+        connection: usize,
+    },
+    Rollback {
+        connection: usize,
+    },
     /// The client's connection is lost; of what had arrived it has read all, or nothing.
-    Leave { having_read: bool },
+    Leave {
+        having_read: bool,
+    },
     /// It comes back with its position.
     Return,
     /// The service's connections are terminated.

@@ -35,7 +35,13 @@ fn from_environment(name: &str) -> Option<u64> {
 
 /// Plays the case that the seed stands for; if it fails, so do smaller ones, of which the smallest is told.
 fn try_seed(seed: u64, runtime: &tokio::runtime::Handle, told: &AtomicU64) -> Result<(), String> {
-    let config = Config { cases: 1, failure_persistence: None, max_shrink_time: 90_000, max_shrink_iters: 2_000, ..Config::default() };
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_time: 90_000,
+        max_shrink_iters: 2_000,
+        ..Config::default()
+    };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));

@@ -23,7 +23,8 @@ impl Model {
 
     /// Does what the event says was done, if that can be: an old row must be the one that is here.
     pub fn apply(&mut self, data: &Value) -> Result<(), String> {
-        let side = |prefix: char| Value::Array((0..self.columns).map(|n| data[format!("{prefix}{n}")].clone()).collect());
+        let side =
+            |prefix: char| Value::Array((0..self.columns).map(|n| data[format!("{prefix}{n}")].clone()).collect());
         let (old, new) = (side('o'), side('n'));
         match data["op"].as_str() {
             Some("insert") => self.add(new),

@@ -137,8 +137,7 @@ pub async fn play(case: &Case) -> Result<u64, String> {
     let mut frontend = Frontend::new(None, (0..case.tables.len()).map(|table| format!("oracle:t{table}")));
     frontend.enter(&url(service.address)).await?;
     let models = case.tables.iter().map(Model::new).collect();
-    let mut stage =
-        Stage { case, database, config, service: Some(service), frontend, models, writers, heard: 0 };
+    let mut stage = Stage { case, database, config, service: Some(service), frontend, models, writers, heard: 0 };
     let outcome = stage.run().await;
     stage.frontend.leave();
     for writer in stage.writers.drain(..) {
@@ -157,8 +156,9 @@ impl Stage<'_> {
         }
         // Each has its statement done once those that it waits for have ended.
         let endings = self.case.endings.iter();
-        let ended: Vec<_> =
-            endings.map(|(connection, commit)| self.writers[*connection].give(Order::End { commit: *commit })).collect();
+        let ended: Vec<_> = endings
+            .map(|(connection, commit)| self.writers[*connection].give(Order::End { commit: *commit }))
+            .collect();
         for ended in ended {
             tokio::time::timeout(PATIENCE, ended).await.map_err(|_| "a transaction does not end")?.ok();
         }
@@ -254,7 +254,8 @@ impl Stage<'_> {
 
     async fn compare(&self) -> Result<(), String> {
         for (table, model) in self.case.tables.iter().zip(&self.models) {
-            let rows = self.database.client.query(&table.rows_sql(), &[]).await.map_err(|error| format!("{error:?}"))?;
+            let rows =
+                self.database.client.query(&table.rows_sql(), &[]).await.map_err(|error| format!("{error:?}"))?;
             let parse = |row: &tokio_postgres::Row| -> String {
                 serde_json::from_str::<Value>(row.get(0)).expect("JSON").to_string()
             };

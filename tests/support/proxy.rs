@@ -1,4 +1,5 @@
 //! The network between a service and Postgres: it can stop forwarding, in one direction or both, cut, delay, and move.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     io,
