@@ -93,7 +93,7 @@ impl Kind {
             Self::Texts => format!("array[{}, null, '{n}']", quoted(TEXTS[usize::from(number) % TEXTS.len()])),
             Self::Numerics => format!("array[{n}.50, null]::numeric[]"),
             Self::Bytes => format!("decode(md5('{n}'), 'hex')"),
-            Self::Mood => if number % 2 == 0 { "'sad'" } else { "'very happy'" }.to_owned(),
+            Self::Mood => if number.is_multiple_of(2) { "'sad'" } else { "'very happy'" }.to_owned(),
         }
     }
 }
@@ -187,7 +187,7 @@ impl Table {
                 match column {
                     0 if self.key != Key::None => kind.value(key),
                     1 if self.key == Key::Two => kind.value(key / 2),
-                    _ if number % 5 == 0 => "null".to_owned(),
+                    _ if number.is_multiple_of(5) => "null".to_owned(),
                     _ => kind.value(number),
                 }
             })
@@ -207,7 +207,7 @@ impl Table {
         let name = self.sql_name();
         let set = |column: usize, seed: u16| {
             let (column, kind) = &self.columns[column];
-            format!("{} = {}", quote(column), if seed % 7 == 0 { "null".into() } else { kind.value(seed % 50) })
+            format!("{} = {}", quote(column), if seed.is_multiple_of(7) { "null".into() } else { kind.value(seed % 50) })
         };
         match write {
             Write::Insert { key, seed } => format!("insert into {name} values ({})", self.values(key, seed).join(", ")),
@@ -319,24 +319,22 @@ impl fmt::Debug for Case {
 }
 
 fn tables() -> impl Strategy<Value = Vec<Table>> {
-    let kinds = prop::sample::select(&Kind::ALL[..]);
-    let column = (prop::sample::select(&NAMES[..]), kinds);
+    let column = (prop::sample::select(&NAMES[..]), prop::sample::select(&Kind::ALL[..]));
     let keys = vec(prop::sample::select(&Kind::KEYS[..]), 2);
     let key = prop_oneof![4 => Just(Key::One), 2 => Just(Key::Two), 1 => Just(Key::None)];
-    let table = (prop::sample::select(&NAMES[..]), vec(column, 3..=6), keys, key);
-    vec(table, 1..=3).prop_map(|tables| {
-        let table = |(number, (name, columns, keys, key)): (usize, (&str, Vec<(&str, Kind)>, Vec<Kind>, Key))| Table {
-            name: format!("{name} {number}").replace('.', ","),
-            columns: columns
-                .into_iter()
-                .enumerate()
-                .map(|(column, (name, kind))| {
-                    (format!("{name} {column}"), if column < 2 { keys[column] } else { kind })
-                })
-                .collect(),
-            key,
-        };
-        tables.into_iter().enumerate().map(table).collect()
+    let table = (prop::sample::select(&NAMES[..]), vec(column, 3..=6), keys, key).prop_map(
+        |(name, mut columns, keys, key)| {
+            columns.iter_mut().zip(keys).for_each(|(column, kind)| column.1 = kind);
+            let numbered = columns.into_iter().enumerate();
+            let columns = numbered.map(|(number, (name, kind))| (format!("{name} {number}"), kind)).collect();
+            Table { name: name.to_owned(), columns, key }
+        },
+    );
+    vec(table, 1..=3).prop_map(|mut tables| {
+        for (number, table) in tables.iter_mut().enumerate() {
+            table.name = format!("{} {number}", table.name).replace('.', ",");
+        }
+        tables
     })
 }
 
