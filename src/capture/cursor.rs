@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, Statement, types::Type};
+use tokio_postgres::{
+    Client, Statement,
+    types::{ToSql, Type},
+};
 
 use super::{CaptureError, connection::in_time, snapshot::Snapshot};
 use crate::{
@@ -31,8 +34,10 @@ const TIMELINE: &str = "select ('x' || left(pg_walfile_name(pg_current_wal_inser
 /// On another timeline no position is good for a replay: it may be of what only the former server had.
 const CLAIM: &str = "
 update rowcast.cursor set generation = generation + 1, holder = $1, timeline = coalesce($2, timeline),
-  horizon = case when timeline <> $2 then pg_snapshot_xmax(pg_current_snapshot()) else horizon end
-returning generation";
+  era = case when $3 or timeline <> $2 then (random() * 2147483647)::integer else era end
+returning generation, era";
+
+const BEGIN_ERA: &str = "update rowcast.cursor set era = (random() * 2147483647)::integer returning era";
 
 /// How many of these changes the log doesn't have.
 const MISSING: &str = "
@@ -97,6 +102,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Cursor {
     pub progress: Progress,
+    /// As positions have it: see [`Position::system`].
     system: u64,
     database: u32,
     /// The value of `rowcast.loss` that clients were told about.
@@ -179,8 +185,10 @@ impl Cursor {
         if let Some((_, owed)) = found.into_iter().find(|(is_so, _)| *is_so) {
             memory.owed = Some(owed);
         }
-        let claimed = client.query_typed_one(CLAIM, &[(&holder, Type::TEXT), (&timeline, Type::INT4)]).await?;
-        let generation: i64 = claimed.try_get(0)?;
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&holder, Type::TEXT), (&timeline, Type::INT4), (&went_back, Type::BOOL)];
+        let claimed = client.query_typed_one(CLAIM, &parameters).await?;
+        let (generation, mut era): (i64, i32) = (claimed.try_get(0)?, claimed.try_get(1)?);
         failpoint::hit(Failpoint::Claimed)?;
 
         let mut progress = stored.progress;
@@ -192,23 +200,21 @@ impl Cursor {
             repeats = known.taken.union(&known.repeats).copied().collect();
             if missing(client, &repeats).await? > 0 {
                 memory.owed = Some(TOOK_BACK);
+                era = client.query_typed_one(BEGIN_ERA, &[]).await?.try_get(0)?;
                 // Their ids may have been handed out anew.
                 repeats.clear();
             }
         }
-        let load_anew = matches!(memory.owed, Some(Owed::LoadAnew(_)));
-        if load_anew {
-            client.execute_typed(FORGET_THE_PAST, &[]).await?;
-        }
+        let system: u64 = actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?;
         memory.cursor = Some(Cursor {
-            system: actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?,
+            system: system.wrapping_add(u64::from(era.unsigned_abs())),
             database,
             loss: stored.loss,
             uncounted: memory.cursor.as_ref().is_some_and(|known| known.uncounted),
             generation,
             saved_at: Instant::now(),
-            saved: !load_anew,
-            save_soon: load_anew,
+            saved: true,
+            save_soon: false,
             saved_xmin: progress.swept.xmin,
             taken: HashSet::new(),
             repeats,
@@ -365,7 +371,7 @@ impl<'a> Save<'a> {
         loss: i64,
         generation: i64,
     ) -> Result<u64, CaptureError> {
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
+        let parameters: [&(dyn ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
         Ok(match &self.statement {
             Some(statement) => self.client.execute(statement, &parameters).await?,
             None => {

@@ -17,7 +17,7 @@ use crate::{
 
 /// What a position is held against.
 const STAND: &str = "
-select s.system_identifier::text, d.oid, c.horizon::text, pg_snapshot_xmax(pg_current_snapshot())::text
+select (s.system_identifier + c.era)::text, d.oid, c.horizon::text, pg_snapshot_xmax(pg_current_snapshot())::text
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
 
 /// How long Postgres may take for the next row. A replay holds up nobody else.
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Why the history from a position on is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
-    #[error("the position is of another database")]
+    #[error("the position is of another database, or of a past that this one no longer has")]
     OtherDatabase,
     #[error("the position is older than what the change log keeps")]
     TooOld,

@@ -100,6 +100,11 @@ impl Fault {
         .to_owned()
     }
 
+    /// Whether pages can't be spared to load anew: changes are lost, or may be.
+    pub fn makes_pages_load_anew(self) -> bool {
+        matches!(self, Self::FailedOver | Self::FailedOverBehind | Self::LogGone)
+    }
+
     /// Does it, to its end.
     pub async fn inject(self, world: &mut World) -> Result<(), String> {
         let millis = |world: &mut World, range: std::ops::Range<u64>| Duration::from_millis(world.rng.u64(range));

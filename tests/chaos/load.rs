@@ -18,7 +18,7 @@ use crate::cluster::{APPLICATION, GATEWAY, connect, url_for};
 /// Rows that are changed again and again; the row 0 is the probe's.
 pub const COUNTERS: i64 = 40;
 /// Rows that are changed by one large transaction now and then.
-pub const BULK: i64 = 6_000;
+pub const BULK: i64 = 5_200;
 
 pub const DATABASE: &str = "shop";
 

@@ -19,7 +19,9 @@ mod support;
 
 use std::{
     env, fs,
+    fs::File,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -39,11 +41,14 @@ const SECONDS: u64 = 600;
 /// How long the pages may take to hear again what is written, once a fault is over.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(90);
 
+/// So long after a fault that has pages load anew, a page that was away may still be told to.
+const EXCUSED: Duration = Duration::from_secs(30);
+
 /// A short retention, so that the log is emptied again and again while pages come back.
 const CONFIGURATION: &str = "
 drain_timeout = \"2s\"
 [capture]
-retention = \"30s\"
+retention = \"60s\"
 [catalog]
 dir = \"CATALOG\"
 [lookups]
@@ -90,7 +95,11 @@ impl World {
             }));
             proxies.push(proxy);
         }
-        let at = Whereabouts { services: services.iter().map(Service::address).collect(), database: cluster.url() };
+        let at = Whereabouts {
+            services: services.iter().map(Service::address).collect(),
+            database: cluster.url(),
+            log: Arc::new(Mutex::new(File::create(directory.join("pages.log")).expect("a log file"))),
+        };
         let all = &["chaos:all"][..];
         let pages = [
             ("stays", None, all, Habit::Stays),
@@ -258,7 +267,10 @@ async fn whatever_fails_no_page_misses_a_change_or_hears_one_row_out_of_order() 
     };
     if failures.is_empty() {
         drop(world);
-        fs::remove_dir_all(&directory).ok();
+        match env::var_os("ROWCAST_CHAOS_KEEP") {
+            Some(_) => println!("logs are kept in {}", directory.display()),
+            None => fs::remove_dir_all(&directory).unwrap_or_default(),
+        }
         return;
     }
     for number in 0..2 {
@@ -282,7 +294,8 @@ async fn run(
     let load = Load::start(&world.cluster.url(), seed);
     let began = Instant::now();
     let mut deck: Vec<Fault> = Vec::new();
-    settle(world, report, "no fault");
+    let mut settled = Settled { at: Instant::now(), excused_until: None };
+    settled.settle(world, report, "no fault");
     while began.elapsed() < Duration::from_secs(seconds) {
         if deck.is_empty() {
             deck = Fault::all(world.hosts.is_some(), &mut world.rng);
@@ -293,16 +306,22 @@ async fn run(
         let fault = deck.pop().expect("dealt anew when empty");
         let at = began.elapsed().as_secs_f64();
         report.count(&fault.name());
+        if fault.makes_pages_load_anew() {
+            settled.excused_until = Some(Instant::now() + RECOVERS_WITHIN);
+        }
         fault.inject(world).await.map_err(|error| format!("{}: {error}", fault.name()))?;
         // Now and then the next one comes before all is well again.
         if world.rng.f32() < 0.85 {
             world.recovers().await.map_err(|error| format!("after {}: {error}", fault.name()))?;
         }
         println!("{at:6.1} s  {}: over after {:.1} s", fault.name(), began.elapsed().as_secs_f64() - at);
-        settle(world, report, &fault.name());
+        settled.settle(world, report, &fault.name());
+        if fault.makes_pages_load_anew() {
+            settled.excused_until = Some(Instant::now() + EXCUSED);
+        }
         // The pace of the faults.
         tokio::time::sleep(Duration::from_millis(world.rng.u64(200..1500))).await;
-        settle(world, report, "in between");
+        settled.settle(world, report, "in between");
     }
     let unmet: Vec<String> = deck.iter().map(|fault| fault.name()).collect();
     let committed = load.finish().await;
@@ -319,10 +338,25 @@ async fn run(
     Ok(())
 }
 
-/// What the pages have seen since the last time goes to the fault's account.
-fn settle(world: &World, report: &mut Report, fault: &str) {
-    for page in &world.pages {
-        report.add(fault, &page.name, page.take(false));
+/// Up to when it is accounted for.
+struct Settled {
+    at: Instant,
+    /// Up to then pages may be told to load anew.
+    excused_until: Option<Instant>,
+}
+
+impl Settled {
+    /// What the pages have seen since the last time goes to the fault's account.
+    fn settle(&mut self, world: &World, report: &mut Report, fault: &str) {
+        let excused = self.excused_until.is_some_and(|until| self.at < until);
+        self.at = Instant::now();
+        for page in &world.pages {
+            let mut seen = page.take(false);
+            if !excused && !seen.resyncs.is_empty() {
+                seen.wrong.push(format!("told to load anew without need: {:?}", seen.resyncs));
+            }
+            report.add(fault, &page.name, seen);
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::File,
+    io::Write,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -91,6 +93,8 @@ pub struct Page {
 pub struct Whereabouts {
     pub services: Vec<watch::Receiver<Option<SocketAddr>>>,
     pub database: watch::Receiver<String>,
+    /// What pages go through, for whoever looks for the reason of a failure.
+    pub log: Arc<Mutex<File>>,
 }
 
 impl Page {
@@ -98,7 +102,7 @@ impl Page {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let frontend = Frontend::new(user, rooms.iter().map(|room| (*room).to_owned()));
         let rng = fastrand::Rng::with_seed(seed);
-        let visitor = Visitor { at, habit, frontend, rng, shared: Arc::clone(&shared) };
+        let visitor = Visitor { name: name.to_owned(), at, habit, frontend, rng, shared: Arc::clone(&shared) };
         Self { name: name.to_owned(), shared, task: tokio::spawn(visitor.run()) }
     }
 
@@ -151,6 +155,7 @@ impl Drop for Page {
 }
 
 struct Visitor {
+    name: String,
     at: Whereabouts,
     habit: Habit,
     frontend: Frontend,
@@ -181,11 +186,16 @@ impl Visitor {
                     Ok(Heard::Event(event)) => self.note(&event),
                     Ok(Heard::Repeat(_)) => self.lock().seen.repeats += 1,
                     Ok(Heard::Resync(reason)) => {
+                        self.log(&format!("told to load anew: {reason}"));
                         *self.lock().seen.resyncs.entry(reason).or_default() += 1;
                         self.load().await;
                     }
-                    Ok(Heard::Resumed | Heard::Silence) => {}
-                    Ok(Heard::Ended) => break,
+                    Ok(Heard::Resumed) => self.log("resumed"),
+                    Ok(Heard::Silence) => {}
+                    Ok(Heard::Ended) => {
+                        self.log("its connection ended");
+                        break;
+                    }
                     Err(wrong) => self.lock().seen.wrong.push(wrong),
                 }
             }
@@ -198,14 +208,25 @@ impl Visitor {
         for service in self.at.services.clone() {
             let Some(address) = *service.borrow() else { continue };
             let entered = tokio::time::timeout(CONNECT, self.frontend.enter(&url(address))).await;
-            if matches!(entered, Ok(Ok(()))) {
-                self.lock().seen.connections += 1;
-                return true;
-            }
+            let error = match entered {
+                Ok(Ok(())) => {
+                    self.log(&format!("entered {address} from {:?}", self.frontend.position()));
+                    self.lock().seen.connections += 1;
+                    return true;
+                }
+                Ok(Err(error)) => error,
+                Err(_) => "no answer".to_owned(),
+            };
+            self.log(&format!("not let into {address}: {error}"));
             self.frontend.leave();
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         false
+    }
+
+    fn log(&self, what: &str) {
+        let mut log = self.at.log.lock().expect("no panic under the lock");
+        writeln!(log, "{} {}: {what}", chrono::Utc::now().format("%H:%M:%S%.3f"), self.name).ok();
     }
 
     /// Loads all rows, as a page does that asks the application's server; tries until it works.

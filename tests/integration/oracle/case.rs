@@ -207,7 +207,11 @@ impl Table {
         let name = self.sql_name();
         let set = |column: usize, seed: u16| {
             let (column, kind) = &self.columns[column];
-            format!("{} = {}", quote(column), if seed.is_multiple_of(7) { "null".into() } else { kind.value(seed % 50) })
+            format!(
+                "{} = {}",
+                quote(column),
+                if seed.is_multiple_of(7) { "null".into() } else { kind.value(seed % 50) }
+            )
         };
         match write {
             Write::Insert { key, seed } => format!("insert into {name} values ({})", self.values(key, seed).join(", ")),
@@ -322,14 +326,13 @@ fn tables() -> impl Strategy<Value = Vec<Table>> {
     let column = (prop::sample::select(&NAMES[..]), prop::sample::select(&Kind::ALL[..]));
     let keys = vec(prop::sample::select(&Kind::KEYS[..]), 2);
     let key = prop_oneof![4 => Just(Key::One), 2 => Just(Key::Two), 1 => Just(Key::None)];
-    let table = (prop::sample::select(&NAMES[..]), vec(column, 3..=6), keys, key).prop_map(
-        |(name, mut columns, keys, key)| {
+    let table =
+        (prop::sample::select(&NAMES[..]), vec(column, 3..=6), keys, key).prop_map(|(name, mut columns, keys, key)| {
             columns.iter_mut().zip(keys).for_each(|(column, kind)| column.1 = kind);
             let numbered = columns.into_iter().enumerate();
             let columns = numbered.map(|(number, (name, kind))| (format!("{name} {number}"), kind)).collect();
             Table { name: name.to_owned(), columns, key }
-        },
-    );
+        });
     vec(table, 1..=3).prop_map(|mut tables| {
         for (number, table) in tables.iter_mut().enumerate() {
             table.name = format!("{} {number}", table.name).replace('.', ",");
