@@ -24,8 +24,9 @@ const AT_ONCE: usize = 4;
 
 /// Beyond so many changes a client loads faster than it is told.
 const MOST_CHANGES: usize = 200_000;
-/// The pause after a failure of the database.
-const RETRY: Duration = Duration::from_millis(250);
+/// The first pause after a failure of the database; it doubles up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(2);
 
 /// Replays the log for the gateway.
 pub struct Replays {
@@ -64,6 +65,7 @@ impl Replay for Replays {
         async move {
             let _turn = self.turns.acquire().await.expect("never closed");
             let mut replayer = self.replayer();
+            let mut pause = RETRY_FIRST;
             let outcome = loop {
                 match replayer.replay(since, &events).await {
                     Ok(outcome) => break outcome,
@@ -71,7 +73,8 @@ impl Replay for Replays {
                     Err(error) => tracing::warn!(error, "what a client missed could not be read; trying again"),
                 }
                 replayer.history.give_up_connection();
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_LAST);
             };
             self.idle.lock().expect("no panic under the lock").push(replayer);
             outcome

@@ -115,9 +115,9 @@ pub struct CaptureOptions {
 
 /// The first pause after a failed session; it doubles up to the last, with a jitter of half of it.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_LAST: Duration = Duration::from_secs(5);
+const BACKOFF_LAST: Duration = Duration::from_secs(2);
 /// A session that lasted this long was a good one: the next failure starts from the first pause again.
-const GOOD_SESSION: Duration = Duration::from_secs(10);
+const GOOD_SESSION: Duration = Duration::from_secs(1);
 /// How long a sweep may wait for Postgres. After a session that ended so the next one waits twice as long, up to the last:
 /// it may be that there is much to sort.
 const PATIENCE_FIRST: Duration = Duration::from_secs(10);

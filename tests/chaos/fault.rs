@@ -101,8 +101,14 @@ impl Fault {
     }
 
     /// Whether pages can't be spared to load anew: changes are lost, or may be.
-    pub fn makes_pages_load_anew(self) -> bool {
-        matches!(self, Self::FailedOver | Self::FailedOverBehind | Self::LogGone)
+    ///
+    /// A crash moves the count of losses on, if there ever were any: sequences are logged 32 numbers ahead.
+    pub fn makes_pages_load_anew(self, losses_before: bool) -> bool {
+        match self {
+            Self::FailedOver | Self::FailedOverBehind | Self::LogGone => true,
+            Self::PostgresCrashed | Self::BackendKilled => losses_before,
+            _ => false,
+        }
     }
 
     /// Does it, to its end.

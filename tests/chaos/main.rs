@@ -294,6 +294,7 @@ async fn run(
     let load = Load::start(&world.cluster.url(), seed);
     let began = Instant::now();
     let mut deck: Vec<Fault> = Vec::new();
+    let mut losses = false;
     let mut settled = Settled { at: Instant::now(), excused_until: None };
     settled.settle(world, report, "no fault");
     while began.elapsed() < Duration::from_secs(seconds) {
@@ -306,7 +307,8 @@ async fn run(
         let fault = deck.pop().expect("dealt anew when empty");
         let at = began.elapsed().as_secs_f64();
         report.count(&fault.name());
-        if fault.makes_pages_load_anew() {
+        losses |= fault == Fault::LogGone;
+        if fault.makes_pages_load_anew(losses) {
             settled.excused_until = Some(Instant::now() + RECOVERS_WITHIN);
         }
         fault.inject(world).await.map_err(|error| format!("{}: {error}", fault.name()))?;
@@ -316,7 +318,7 @@ async fn run(
         }
         println!("{at:6.1} s  {}: over after {:.1} s", fault.name(), began.elapsed().as_secs_f64() - at);
         settled.settle(world, report, &fault.name());
-        if fault.makes_pages_load_anew() {
+        if fault.makes_pages_load_anew(losses) {
             settled.excused_until = Some(Instant::now() + EXCUSED);
         }
         // The pace of the faults.

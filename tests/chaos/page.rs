@@ -175,7 +175,7 @@ impl Visitor {
                 loaded = true;
             }
             let leaves_at = match self.habit {
-                Habit::ComesAndGoes => Some(Instant::now() + Duration::from_millis(self.rng.u64(500..5000))),
+                Habit::ComesAndGoes => Some(Instant::now() + Duration::from_millis(self.rng.u64(500..8000))),
                 Habit::Stays | Habit::Freezes => None,
             };
             while leaves_at.is_none_or(|at| Instant::now() < at) {
