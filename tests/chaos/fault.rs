@@ -66,8 +66,9 @@ impl Fault {
         if can_move {
             all.push(Self::AddressChanged);
         }
-        // One of the two in each round.
+        // One of the two in each round; and where the order of writing matters most, both.
         all.extend(Failpoint::ALL.map(|point| Self::Failpoint { point, abort: rng.bool() }));
+        all.extend([true, false].map(|abort| Self::Failpoint { point: Failpoint::Delivered, abort }));
         all
     }
 
