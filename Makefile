@@ -5,7 +5,7 @@
 # How long make fuzz runs each target.
 SECONDS ?= 300
 
-# Options for the demo, as in: make demo ARGS="--listen 127.0.0.1:4100"
+# Options for the demo and the chaos run, as in: make demo ARGS="--listen 127.0.0.1:4100"
 ARGS ?=
 
 .PHONY: help
@@ -26,6 +26,10 @@ build: ## Build the release binary, target/release/rowcast
 .PHONY: test
 test: ## Run every check and test, installing what they need
 	@exec scripts/test
+
+.PHONY: chaos
+chaos: ## Ten minutes of faults under load; ARGS="--seconds 120 --seed 7"
+	@exec scripts/chaos $(ARGS)
 
 .PHONY: test-postgres-versions
 test-postgres-versions: ## Run the integration tests on Postgres 14, 15, 16, 17 and 18

@@ -64,6 +64,8 @@ create table rowcast.cursor (
   horizon           xid8 not null,             -- changes of transactions below it may have been truncated
   generation        bigint not null default 0, -- grows with each new holder of the lease; fences off former holders
   holder            text,                      -- the process that claimed it last
+  timeline          integer,                   -- of the write-ahead log at that time: a promoted replica has another
+  era               integer not null default 0, -- part of positions; drawn at random when the past becomes another one
   saved_at          timestamptz not null default now(),
   check ((target is null) = (page_id is null))
 ) with (fillfactor = 50);

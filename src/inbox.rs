@@ -23,8 +23,8 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Ids are made of the event and the recipient: whoever writes one again writes nothing.
 ///
-/// It need not wait for the disk. It comes before the cursor moves on, and Postgres' log is written in order: so a crash
-/// that loses it loses the move too, and it is written again.
+/// It waits for the server's disk, not for its replicas: clients hear of the row once it is committed, and a crash that lost
+/// it would have it written again, as another change with another id.
 const WRITE: &str = "
 with entry as (
   select encode(substring(sha256(convert_to(source || '/' || user_id, 'UTF8')) for 16), 'hex')::uuid::text as id, *
@@ -35,7 +35,7 @@ with entry as (
 )
 insert into rowcast.notification (id, user_id, seller_id, kind, title, body, subject, source)
 select id, user_id, seller_id, kind, title, body, subject::jsonb, source from fresh join entry using (id)
-cross join (select set_config('synchronous_commit', 'off', true)) as quick
+cross join (select set_config('synchronous_commit', 'local', true)) as here
 on conflict (id) do nothing";
 
 const LIST: &str = "

@@ -30,6 +30,7 @@ pub mod database_url;
 pub mod dead_letter;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod footing;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -15,6 +15,7 @@ use crate::{
     catalog::{Catalog, Engine, Evaluated, Failure, Inactive},
     change::{Op, Page, TableName, Tables},
     dead_letter::{Again, DeadLetters, Grave},
+    failpoint::{self, Failpoint},
     gateway::{Gateway, Policy},
     identity::{Concern, Identity},
     inbox::Inbox,
@@ -75,6 +76,10 @@ impl Sink for Pipeline {
             let latency = (Utc::now() - event.at).to_std().unwrap_or_default();
             self.metrics.commit_to_emit_seconds.observe(latency.as_secs_f64());
         }
+        failpoint::hit(Failpoint::Delivered).map_err(|hit| {
+            self.remember_delivered(&evaluated);
+            SinkError(hit.to_string())
+        })?;
         self.notify(&page, &evaluated).await?;
         self.settle_again(&evaluated).await?;
         if let Some(truncated) = page.changes.iter().find(|change| change.op == Op::Truncate) {
@@ -126,7 +131,7 @@ impl Pipeline {
             return Ok(());
         }
         let refused = pool::in_time(self.inbox.write(&evaluated.inbox)).await.map_err(|error| {
-            self.delivered.extend(evaluated.events.iter().map(|event| event.id.clone()));
+            self.remember_delivered(evaluated);
             SinkError(format!("notifications can't be written: {error}"))
         })?;
         self.forget_delivered(evaluated);
@@ -139,6 +144,11 @@ impl Pipeline {
             error: refused.reason,
         });
         self.bury(page, evaluated, &refused.collect::<Vec<_>>()).await
+    }
+
+    /// The page will come again, and its events are not for sending twice.
+    fn remember_delivered(&mut self, evaluated: &Evaluated) {
+        self.delivered.extend(evaluated.events.iter().map(|event| event.id.clone()));
     }
 
     /// The page is done with, and what it delivered won't come again. The page that failed may have been another one, so the

@@ -15,6 +15,9 @@ use crate::{
 /// How long Postgres may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection that rested may take to say that it is there.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What Postgres answers, or that it didn't in time, which counts as a connection that is gone.
 ///
 /// Its own limit is shorter; this one is for when nothing comes at all: a host that vanished, a network cut in half.
@@ -46,8 +49,22 @@ pub async fn open(config: &LookupConfig, url: &DatabaseUrl, purpose: &str) -> Re
         }
         Err(error) => return Err(error.into()),
     };
-    let pool = PgPoolOptions::new().max_connections(config.connections).acquire_timeout(config.acquire_timeout);
+    let pool = PgPoolOptions::new()
+        .max_connections(config.connections)
+        .acquire_timeout(config.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(answers(connection)));
     Ok(pool.connect_with(options).await?)
+}
+
+/// Whether a connection is there still. One that has fallen silent is given up at once, so that the next has its turn
+/// before whoever waits has waited long enough.
+async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {PING_TIMEOUT:?}"));
+    match tokio::time::timeout(PING_TIMEOUT, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(sqlx::Error::Io(late())),
+    }
 }
 
 /// A connection of its own: a pool would try for its whole time, and not say what is wrong.

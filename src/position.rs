@@ -16,7 +16,8 @@ const LENGTH: usize = 1 + 8 + 4 + 8;
 /// repeats carry ids that the client knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// `system_identifier` of the cluster: a restored dump has another one.
+    /// `system_identifier` of the cluster, which a restored dump has another of, and added to it the era in
+    /// `rowcast.cursor`, which begins anew when a failover or a restored backup has made the past another one.
     pub system: u64,
     /// The database's oid within the cluster.
     pub database: u32,

@@ -15,6 +15,7 @@ use crate::{
     change::{Op, Tables},
     database_url::Target,
     event::Event,
+    failpoint::{self, Failpoint},
     gateway::Replay,
     position::Position,
 };
@@ -24,8 +25,9 @@ const AT_ONCE: usize = 4;
 
 /// Beyond so many changes a client loads faster than it is told.
 const MOST_CHANGES: usize = 200_000;
-/// The pause after a failure of the database.
-const RETRY: Duration = Duration::from_millis(250);
+/// The first pause after a failure of the database; it doubles up to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LAST: Duration = Duration::from_secs(2);
 
 /// Replays the log for the gateway.
 pub struct Replays {
@@ -64,13 +66,16 @@ impl Replay for Replays {
         async move {
             let _turn = self.turns.acquire().await.expect("never closed");
             let mut replayer = self.replayer();
+            let mut pause = RETRY_FIRST;
             let outcome = loop {
                 match replayer.replay(since, &events).await {
                     Ok(outcome) => break outcome,
                     // Begun again, what came already comes twice; its ids are known. The gateway gives up in the end.
                     Err(error) => tracing::warn!(error, "what a client missed could not be read; trying again"),
                 }
-                tokio::time::sleep(RETRY).await;
+                replayer.history.give_up_connection();
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_LAST);
             };
             self.idle.lock().expect("no panic under the lock").push(replayer);
             outcome
@@ -101,6 +106,7 @@ impl Replayer {
                 return Ok(Err("a table was truncated".to_owned()));
             }
             changes += page.changes.len();
+            failpoint::hit(Failpoint::Replaying).map_err(|hit| hit.to_string())?;
             if changes > MOST_CHANGES {
                 return Ok(Err("more happened since than is told one by one".to_owned()));
             }

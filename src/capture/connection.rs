@@ -8,6 +8,8 @@ use tokio_postgres::{AsyncMessage, Client};
 use super::CaptureError;
 use crate::{database_url::Target, tls};
 
+/// How long Postgres may take to answer what is asked in passing.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that is gone is noticed after idle + retries * interval, about ten seconds.
@@ -88,6 +90,18 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// What Postgres answers, unless it takes too long: then the connection counts as gone.
+///
+/// The timeouts of TCP see a peer that has vanished only where nothing in between goes on answering for it.
+pub async fn in_time<T, E>(doing: &'static str, answer: impl Future<Output = Result<T, E>>) -> Result<T, CaptureError>
+where
+    CaptureError: From<E>,
+{
+    // Boxed, since some are large.
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, Box::pin(answer)).await;
+    Ok(answer.map_err(|_| CaptureError::Timeout(doing))??)
 }
 
 /// The message of Postgres itself where there is one: tokio-postgres prints just "db error".

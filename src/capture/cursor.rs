@@ -5,24 +5,52 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_postgres::{Client, Statement, types::Type};
+use tokio_postgres::{
+    Client, Statement,
+    types::{ToSql, Type},
+};
 
-use super::{CaptureError, snapshot::Snapshot};
-use crate::{change::Change, position::Position};
+use super::{CaptureError, connection::in_time, snapshot::Snapshot};
+use crate::{
+    change::Change,
+    failpoint::{self, Failpoint},
+    position::Position,
+};
 
-/// The cursor is saved at most this often, and not flushed to disk by its own commit: what a crash forgets of it is
-/// swept again, and those events carry the ids that they had.
-const SAVE_INTERVAL: Duration = Duration::from_millis(200);
+/// The cursor is saved at most this often; each time waits for the server's disk.
+pub const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A cursor that moved over nothing but other tables' transactions is saved this often, so that the retention, which
 /// goes by the saved one, isn't held up.
 const IDLE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
 const LOAD: &str = "
-select c.system_identifier, s.system_identifier::text, d.oid, c.snapshot::text, c.target::text, c.page_id, c.loss, c.generation, c.holder
+select c.system_identifier, s.system_identifier::text, d.oid, c.snapshot::text, c.target::text, c.page_id, c.loss, c.generation, c.holder, c.timeline
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
 
-const CLAIM: &str = "update rowcast.cursor set generation = generation + 1, holder = $1 returning generation";
+/// Of the server's write-ahead log. Some servers, which are not quite Postgres, won't tell.
+const TIMELINE: &str = "select ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer";
+
+/// On another timeline no position is good for a replay: it may be of what only the former server had.
+const CLAIM: &str = "
+update rowcast.cursor set generation = generation + 1, holder = $1, timeline = coalesce($2, timeline),
+  era = case when $3 or timeline <> $2 then (random() * 2147483647)::integer else era end
+returning generation, era";
+
+const BEGIN_ERA: &str = "update rowcast.cursor set era = (random() * 2147483647)::integer returning era";
+
+/// How many of these changes the log doesn't have.
+const MISSING: &str = "
+select count(*) from unnest($1::bigint[], $2::text[]) as t (id, xid)
+where not exists (select from rowcast.change c where c.id = t.id and c.xid = t.xid::xid8)";
+
+/// What the other one told its clients, ours have not heard; their positions are good.
+const ANOTHER_WAS_AT_WORK: Owed = Owed::ComeBack("another instance was at work meanwhile");
+const RESTORED: Owed = Owed::LoadAnew("the change log was restored from another database");
+const FAILED_OVER: Owed =
+    Owed::LoadAnew("the database has failed over to another server, which may lack what the former one told");
+const WENT_BACK: Owed = Owed::LoadAnew("the database was restored from an earlier state");
+const TOOK_BACK: Owed = Owed::LoadAnew("the database has lost changes that were told already");
 
 const START_ANEW: &str = "select rowcast.start_anew()::text";
 
@@ -74,6 +102,7 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Cursor {
     pub progress: Progress,
+    /// As positions have it: see [`Position::system`].
     system: u64,
     database: u32,
     /// The value of `rowcast.loss` that clients were told about.
@@ -83,6 +112,10 @@ pub struct Cursor {
     generation: i64,
     saved_at: Instant,
     saved: bool,
+    /// Positions have to get past what was forgotten.
+    save_soon: bool,
+    /// Of the snapshot that was swept when it was saved last: every transaction below had ended.
+    saved_xmin: u64,
     /// Changes that the sink has taken since the cursor was saved last, by id and transaction.
     taken: HashSet<(i64, u64)>,
     /// Changes that the sink took in the session before this one, and that this one will meet again.
@@ -91,77 +124,112 @@ pub struct Cursor {
     began_before: bool,
 }
 
-/// What claiming the cursor found.
+/// What one process knows from session to session.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// As it was when this process last held the lease.
+    pub cursor: Option<Cursor>,
+    /// To be told whatever becomes of the session that found out.
+    pub owed: Option<Owed>,
+}
+
+/// What clients that are connected have to be told before they hear anything else, with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claimed {
-    /// Go on from where the last holder was.
-    Resumed,
-    /// The same, though since this process last held the lease another one did.
-    Interrupted,
-    /// The log belongs to another cluster, such as the one that a dump came from: its snapshots mean nothing here.
-    StartedAnew,
+pub enum Owed {
+    /// They have missed something. It will be replayed from their positions once they connect anew.
+    ComeBack(&'static str),
+    /// What they have heard may not be so.
+    LoadAnew(&'static str),
+}
+
+/// The cursor as the table has it.
+struct Stored {
+    system_identifier: String,
+    timeline: Option<i32>,
+    holder: Option<String>,
+    progress: Progress,
+    loss: i64,
 }
 
 impl Cursor {
-    /// Loads the cursor for `holder`, who holds the lease now, into `known`.
+    /// Loads the cursor for `holder`, who holds the lease now, into its memory.
     ///
     /// Only what was saved counts: after a crash Postgres may hand out transaction ids anew that a snapshot in memory
-    /// takes for ended, and never those below a snapshot that survived in the table. `known` is what this process knew
-    /// when it last held the lease; if nobody else has since, what the sink took then is not handed to it again. It stays
-    /// as it is until all of this has worked.
-    pub async fn claim<'k>(
-        client: &Client,
-        known: &'k mut Option<Cursor>,
-        holder: &str,
-    ) -> Result<(&'k mut Cursor, Claimed), CaptureError> {
+    /// takes for ended, and never those below a snapshot that survived in the table. What the sink took when this process
+    /// held the lease last is not handed to it again if nobody else has held it since. The memory stays as it is until all
+    /// of this has worked, but for what clients are owed.
+    pub async fn claim(client: &Client, memory: &mut Memory, holder: &str, pooled: bool) -> Result<(), CaptureError> {
+        if !pooled {
+            // Of the server that is written to, whatever it has for replicas: see `position`.
+            client.batch_execute("set synchronous_commit = local").await?;
+        }
         let row = client.query_typed_opt(LOAD, &[]).await?.ok_or(CaptureError::NoCursor)?;
-        let (stored, actual): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let (page_id, loss): (Option<i64>, i64) = (row.try_get(5)?, row.try_get(6)?);
-        let former_holder: Option<String> = row.try_get(8)?;
-        let parse = |text: &str| text.parse().map_err(|error| CaptureError::Log(format!("{error}")));
-        let generation: i64 = client.query_typed_one(CLAIM, &[(&holder, Type::TEXT)]).await?.try_get(0)?;
-        let mut cursor = Cursor {
-            progress: Progress {
-                swept: parse(row.try_get(3)?)?,
-                target: match (row.try_get::<_, Option<&str>>(4)?, page_id) {
-                    (Some(target), Some(id)) => Some((parse(target)?, id)),
-                    _ => None,
-                },
-            },
-            system: actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?,
-            database: row.try_get(2)?,
-            loss,
-            uncounted: known.as_ref().is_some_and(|known| known.uncounted),
+        let (actual, database): (String, u32) = (row.try_get(1)?, row.try_get(2)?);
+        let stored = Stored::read(&row)?;
+        let timeline: Option<i32> = match client.query_typed_one(TIMELINE, &[]).await {
+            Ok(row) => row.try_get(0)?,
+            Err(error) if error.as_db_error().is_some() => None,
+            Err(error) => return Err(error.into()),
+        };
+        let failed_over = stored.timeline.is_some_and(|known| timeline.is_some_and(|present| present != known));
+        let restored = stored.system_identifier != actual;
+        let interrupted = memory.cursor.is_some() && stored.holder.as_deref() != Some(holder);
+        let went_back = memory.cursor.as_ref().is_some_and(|known| stored.progress.swept.xmin < known.saved_xmin);
+        let found = [
+            (restored, RESTORED),
+            (failed_over, FAILED_OVER),
+            (went_back, WENT_BACK),
+            (interrupted, ANOTHER_WAS_AT_WORK),
+        ];
+        // Before anything is written: the next one to look would not find it any more.
+        if let Some((_, owed)) = found.into_iter().find(|(is_so, _)| *is_so) {
+            memory.owed = Some(owed);
+        }
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&holder, Type::TEXT), (&timeline, Type::INT4), (&went_back, Type::BOOL)];
+        let claimed = client.query_typed_one(CLAIM, &parameters).await?;
+        let (generation, mut era): (i64, i32) = (claimed.try_get(0)?, claimed.try_get(1)?);
+        failpoint::hit(Failpoint::Claimed)?;
+
+        let mut progress = stored.progress;
+        let mut repeats = HashSet::new();
+        if restored {
+            let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
+            progress = Progress { swept: parse(&snapshot)?, target: None };
+        } else if let (None, Some(known)) = (memory.owed, &memory.cursor) {
+            repeats = known.taken.union(&known.repeats).copied().collect();
+            if missing(client, &repeats).await? > 0 {
+                memory.owed = Some(TOOK_BACK);
+                era = client.query_typed_one(BEGIN_ERA, &[]).await?.try_get(0)?;
+                // Their ids may have been handed out anew.
+                repeats.clear();
+            }
+        }
+        let system: u64 = actual.parse().map_err(|_| CaptureError::Log(format!("system identifier {actual:?}")))?;
+        memory.cursor = Some(Cursor {
+            system: system.wrapping_add(u64::from(era.unsigned_abs())),
+            database,
+            loss: stored.loss,
+            uncounted: memory.cursor.as_ref().is_some_and(|known| known.uncounted),
             generation,
             saved_at: Instant::now(),
             saved: true,
+            save_soon: false,
+            saved_xmin: progress.swept.xmin,
             taken: HashSet::new(),
-            repeats: HashSet::new(),
-            began_before: false,
-        };
-        cursor.began_before = cursor.progress.target.is_some();
-        let claimed = if stored != actual {
-            let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
-            cursor.progress = Progress { swept: parse(&snapshot)?, target: None };
-            cursor.began_before = false;
-            Claimed::StartedAnew
-        } else {
-            match known.take() {
-                Some(_) if former_holder.as_deref() != Some(holder) => Claimed::Interrupted,
-                Some(known) => {
-                    cursor.repeats = known.taken;
-                    cursor.repeats.extend(known.repeats);
-                    Claimed::Resumed
-                }
-                None => Claimed::Resumed,
-            }
-        };
-        Ok((known.insert(cursor), claimed))
+            repeats,
+            began_before: progress.target.is_some(),
+            progress,
+        });
+        Ok(())
     }
 
-    /// Where a client stands that has seen all that was swept before the present sweep.
+    /// Where a client stands that has seen all that was swept before the cursor was saved last.
+    ///
+    /// Not before the present sweep: what a server has not yet on its disk it may forget in a crash, and then hand out the
+    /// same transaction ids to others, which that client would never hear of.
     pub fn position(&self) -> Position {
-        Position { system: self.system, database: self.database, xmin: self.progress.swept.xmin }
+        Position { system: self.system, database: self.database, xmin: self.saved_xmin }
     }
 
     /// Whether the sink took this change before the session was interrupted.
@@ -209,8 +277,9 @@ impl Cursor {
     }
 
     /// From now on no position that a client has is good for a replay.
-    pub async fn forget_the_past(&self, client: &Client) -> Result<(), CaptureError> {
+    pub async fn forget_the_past(&mut self, client: &Client) -> Result<(), CaptureError> {
         client.execute_typed(FORGET_THE_PAST, &[]).await?;
+        (self.saved, self.save_soon) = (false, true);
         Ok(())
     }
 
@@ -222,7 +291,7 @@ impl Cursor {
     /// Saves if there is something to save and the last time is long enough ago; true if it did.
     pub async fn save_if_due(&mut self, save: &Save<'_>) -> Result<bool, CaptureError> {
         let interval = if self.saved { IDLE_SAVE_INTERVAL } else { SAVE_INTERVAL };
-        if self.saved_at.elapsed() < interval {
+        if self.saved_at.elapsed() < interval && !self.save_soon {
             return Ok(false);
         }
         self.save(save).await.map(|()| true)
@@ -235,15 +304,47 @@ impl Cursor {
             None => (None, None),
         };
         let swept = self.progress.swept.to_string();
-        let saved = save.run(&swept, target.as_deref(), page_id, self.loss, self.generation).await?;
-        if saved != 1 {
+        let run = save.run(&swept, target.as_deref(), page_id, self.loss, self.generation);
+        if in_time("saving the cursor", run).await? != 1 {
             return Err(CaptureError::LeaseLost);
         }
-        self.saved = true;
+        (self.saved, self.save_soon) = (true, false);
+        self.saved_xmin = self.progress.swept.xmin;
         self.saved_at = Instant::now();
         self.taken.clear();
         Ok(())
     }
+}
+
+fn parse(text: &str) -> Result<Snapshot, CaptureError> {
+    text.parse().map_err(|error| CaptureError::Log(format!("{error}")))
+}
+
+impl Stored {
+    /// Reads a row of [`LOAD`].
+    fn read(row: &tokio_postgres::Row) -> Result<Self, CaptureError> {
+        let target = match (row.try_get::<_, Option<&str>>(4)?, row.try_get::<_, Option<i64>>(5)?) {
+            (Some(target), Some(id)) => Some((parse(target)?, id)),
+            _ => None,
+        };
+        Ok(Self {
+            system_identifier: row.try_get(0)?,
+            progress: Progress { swept: parse(row.try_get(3)?)?, target },
+            loss: row.try_get(6)?,
+            holder: row.try_get(8)?,
+            timeline: row.try_get(9)?,
+        })
+    }
+}
+
+/// How many of these changes the log doesn't have, though they were in it.
+async fn missing(client: &Client, changes: &HashSet<(i64, u64)>) -> Result<i64, CaptureError> {
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let (ids, xids): (Vec<i64>, Vec<String>) = changes.iter().map(|(id, xid)| (*id, xid.to_string())).unzip();
+    let row = client.query_typed_one(MISSING, &[(&ids, Type::INT8_ARRAY), (&xids, Type::TEXT_ARRAY)]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// The statement that saves, on the connection that it was prepared on.
@@ -257,10 +358,7 @@ impl<'a> Save<'a> {
     pub async fn new(client: &'a Client, pooled: bool) -> Result<Self, CaptureError> {
         let statement = match pooled {
             true => None,
-            false => {
-                client.batch_execute("set synchronous_commit = off").await?;
-                Some(client.prepare(SAVE).await?)
-            }
+            false => Some(client.prepare(SAVE).await?),
         };
         Ok(Self { client, statement })
     }
@@ -273,7 +371,7 @@ impl<'a> Save<'a> {
         loss: i64,
         generation: i64,
     ) -> Result<u64, CaptureError> {
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
+        let parameters: [&(dyn ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
         Ok(match &self.statement {
             Some(statement) => self.client.execute(statement, &parameters).await?,
             None => {

@@ -13,9 +13,9 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{error::SqlState, types::Type};
 
-use super::{CaptureError, Connection};
+use super::{CaptureError, Connection, connection::in_time};
 
 /// The channel of the NOTIFY; its payload is constant and carries nothing that matters.
 const CHANNEL: &str = "rowcast";
@@ -28,8 +28,14 @@ const LET_GO: [&str; 6] = [
     "set tcp_user_timeout = '10s'",
     "set idle_session_timeout = 0",
 ];
+/// A connection that only listens is asked this often whether it is there.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// A NOTIFY takes about a millisecond; behind a transaction pooler it never comes.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const WAITS: &str = "
+select exists (select from pg_catalog.pg_locks
+               where locktype = 'advisory' and classid = 1919907683 and objid = 1 and pid = $1 and not granted)";
 
 /// How the listener learns of changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +59,9 @@ pub struct Doorbell {
     /// How many notifications [`Doorbell::rung`] has told of.
     heard: u64,
     rings: VecDeque<Instant>,
+    /// The server's process of this connection.
+    pid: i32,
+    checked_at: Instant,
 }
 
 impl Doorbell {
@@ -60,28 +69,29 @@ impl Doorbell {
     /// what a connection tells itself.
     pub async fn new(connection: Connection, ringer: &Connection) -> Result<Self, CaptureError> {
         let mut notifications = connection.notifications();
+        let pid = connection.query_typed_one("select pg_backend_pid()", &[]).await?.try_get(0)?;
         connection.batch_execute(&format!("listen {CHANNEL}")).await?;
         notifications.mark_unchanged();
         let sent = ringer.batch_execute(&format!("notify {CHANNEL}, 'probe'")).await;
-        if sent.as_ref().is_err_and(|error| error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)) {
-            let hearing = Hearing::QueueFull;
+        let hearing = if sent.as_ref().is_err_and(|error| error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED)) {
             settle(&connection).await?;
-            return Ok(Self { connection, notifications, hearing, heard: 0, rings: VecDeque::new() });
-        }
-        sent?;
-        let heard = tokio::time::timeout(PROBE_TIMEOUT, notifications.changed()).await;
-        let hearing = match heard {
-            Err(_) => Hearing::Deaf,
-            Ok(Err(_)) => return Err(connection.ended()),
-            Ok(Ok(())) => {
-                settle(&connection).await?;
-                let prepared =
-                    connection.query_typed_one("select current_setting('max_prepared_transactions')", &[]).await?;
-                if prepared.try_get::<_, &str>(0)? == "0" { Hearing::Doorbell } else { Hearing::Timer }
+            Hearing::QueueFull
+        } else {
+            sent?;
+            match tokio::time::timeout(PROBE_TIMEOUT, notifications.changed()).await {
+                Err(_) => Hearing::Deaf,
+                Ok(Err(_)) => return Err(connection.ended()),
+                Ok(Ok(())) => {
+                    settle(&connection).await?;
+                    let sql = "select current_setting('max_prepared_transactions')";
+                    let prepared = connection.query_typed_one(sql, &[]).await?;
+                    if prepared.try_get::<_, &str>(0)? == "0" { Hearing::Doorbell } else { Hearing::Timer }
+                }
             }
         };
         let heard = *notifications.borrow_and_update();
-        Ok(Self { connection, notifications, hearing, heard, rings: VecDeque::new() })
+        let rings = VecDeque::new();
+        Ok(Self { connection, notifications, hearing, heard, rings, pid, checked_at: Instant::now() })
     }
 
     pub fn connection(&self) -> &Connection {
@@ -101,8 +111,24 @@ impl Doorbell {
 
     /// Releases K: from now on writers don't ring.
     pub async fn unlock(&self) -> Result<(), CaptureError> {
-        self.connection.batch_execute("select pg_advisory_unlock(1919907683, 1)").await?;
-        Ok(())
+        let sql = "select pg_advisory_unlock(1919907683, 1)";
+        in_time("letting the doorbell's lock go", self.connection.batch_execute(sql)).await
+    }
+
+    /// An error if the connection is gone though nobody has said so: whoever only listens would never notice, nor that the
+    /// lease went with it.
+    pub async fn check(&mut self) -> Result<(), CaptureError> {
+        if self.checked_at.elapsed() < CHECK_INTERVAL {
+            return Ok(());
+        }
+        self.checked_at = Instant::now();
+        in_time("asking whether the doorbell is there", self.connection.batch_execute("select")).await
+    }
+
+    /// Whether the server knows that the lock is waited for. The connection itself can't be asked meanwhile: `other` is.
+    pub async fn waits(&self, other: &Connection) -> Result<bool, CaptureError> {
+        let asked = async { other.query_typed_one(WAITS, &[(&self.pid, Type::INT4)]).await };
+        Ok(in_time("asking whether the doorbell's lock is waited for", asked).await?.try_get(0)?)
     }
 
     /// Waits until there were rings since it last returned, and tells how many. A ring that came while a sweep ran is

@@ -1,9 +1,10 @@
 //! The history: what the change log still holds from a position on, for a client that comes back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     CaptureError, Connection,
+    connection::in_time,
     cursor::Progress,
     snapshot::Snapshot,
     sweep::{SweepPage, Sweeper},
@@ -17,13 +18,16 @@ use crate::{
 
 /// What a position is held against.
 const STAND: &str = "
-select s.system_identifier::text, d.oid, c.horizon::text, pg_snapshot_xmax(pg_current_snapshot())::text
+select (s.system_identifier + c.era)::text, d.oid, c.horizon::text, pg_snapshot_xmax(pg_current_snapshot())::text
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
+
+/// How long Postgres may take for the next row. A replay holds up nobody else.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why the history from a position on is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
-    #[error("the position is of another database")]
+    #[error("the position is of another database, or of a past that this one no longer has")]
     OtherDatabase,
     #[error("the position is older than what the change log keeps")]
     TooOld,
@@ -42,24 +46,33 @@ impl History {
         Self { database, sweeper: None }
     }
 
+    /// The connection is of no use any more, whether or not it has ended: the next time there is another.
+    pub fn give_up_connection(&mut self) {
+        self.sweeper = None;
+    }
+
     /// Every change of a transaction at or above the position that is visible now, in the order of ids: a superset of
     /// what was missed. The pages bear the position itself, since whoever is interrupted must begin there again.
     pub async fn since(&mut self, since: Position) -> Result<Result<Replay<'_>, Unknown>, CaptureError> {
         if self.sweeper.as_ref().is_none_or(|sweeper| sweeper.connection().is_closed()) {
             let connection = Connection::open(&self.database, "replay").await?;
-            self.sweeper = Some(Sweeper::new(connection, true).await?);
+            self.sweeper = Some(Sweeper::new(connection, true, PATIENCE).await?);
         }
         let sweeper = self.sweeper.as_ref().expect("made above");
-        if let Err(unknown) = check(sweeper, since).await? {
+        if let Err(unknown) = in_time(CHECKING, check(sweeper, since)).await? {
             return Ok(Err(unknown));
         }
-        let tables = Arc::new(tables::read(sweeper.connection()).await?);
+        let tables = in_time("reading the watched tables", tables::read(sweeper.connection())).await?;
+        let tables = Arc::new(tables);
         // A snapshot that had seen everything below the position and nothing else.
         let swept = Snapshot { xmin: since.xmin, xmax: since.xmin, in_progress: Vec::new() };
         let progress = Progress { swept, target: None };
         Ok(Ok(Replay { sweeper, since, progress, tables, page: None, ended: false }))
     }
 }
+
+/// What is being waited for, as an error says it.
+const CHECKING: &str = "holding a position against the change log";
 
 /// Holds a position against the database as it is now.
 async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<(), Unknown>, CaptureError> {
@@ -119,6 +132,6 @@ impl Replay<'_> {
         let xmin = self.progress.target.map_or(self.since.xmin, |(target, _)| target.xmin);
         // Rows that nobody reads would keep the connection from answering.
         drop(self.page);
-        Ok(check(self.sweeper, self.since).await?.map(|()| Position { xmin, ..self.since }))
+        Ok(in_time(CHECKING, check(self.sweeper, self.since)).await?.map(|()| Position { xmin, ..self.since }))
     }
 }

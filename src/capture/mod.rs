@@ -30,6 +30,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    connection::in_time,
+    cursor::{Cursor, Memory, Owed},
+    doorbell::{Doorbell, Hearing},
+    progress::Listener,
+    sweep::Sweeper,
+};
 pub use self::{
     connection::{Connection, describe},
     history::{History, Replay, Unknown},
@@ -37,15 +44,10 @@ pub use self::{
     retention::LogStatistics,
     tables::read as read_tables,
 };
-use self::{
-    cursor::{Claimed, Cursor},
-    doorbell::{Doorbell, Hearing},
-    progress::Listener,
-    sweep::Sweeper,
-};
 use crate::{
     change::{Page, Tables},
     database_url::Target,
+    failpoint,
     metrics::Metrics,
     position::Position,
     readiness::Readiness,
@@ -93,6 +95,8 @@ pub enum CaptureError {
     LeaseLost,
     #[error("a page could not be processed: {0}")]
     Sink(#[from] SinkError),
+    #[error("{0}")]
+    Failpoint(#[from] failpoint::Hit),
 }
 
 /// How capture behaves.
@@ -112,9 +116,13 @@ pub struct CaptureOptions {
 
 /// The first pause after a failed session; it doubles up to the last, with a jitter of half of it.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_LAST: Duration = Duration::from_secs(5);
+const BACKOFF_LAST: Duration = Duration::from_secs(2);
 /// A session that lasted this long was a good one: the next failure starts from the first pause again.
-const GOOD_SESSION: Duration = Duration::from_secs(10);
+const GOOD_SESSION: Duration = Duration::from_secs(1);
+/// How long a sweep may wait for Postgres. After a session that ended so the next one waits twice as long, up to the last:
+/// it may be that there is much to sort.
+const PATIENCE_FIRST: Duration = Duration::from_secs(10);
+const PATIENCE_LAST: Duration = Duration::from_secs(160);
 
 /// Everything that a session needs, and that outlives it.
 pub struct Capture<S> {
@@ -130,7 +138,8 @@ impl<S: Sink> Capture<S> {
     ///
     /// Owned by the service, which awaits it; it spawns nothing but the drivers of its connections, which end with it.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut former: Option<Cursor> = None;
+        let mut memory = Memory::default();
+        let mut patience = PATIENCE_FIRST;
         let holder = format!("process {} {:x}", std::process::id(), rand_unit().to_bits());
         let mut backoff = BACKOFF_FIRST;
         loop {
@@ -139,13 +148,17 @@ impl<S: Sink> Capture<S> {
                 biased;
                 // A session ends by itself soon after `stop`; what hangs on Postgres is cut off.
                 () = async { stop.cancelled().await; tokio::time::sleep(Duration::from_secs(5)).await } => return,
-                ended = self.session(&mut former, &holder, &stop) => match ended {
+                ended = self.session(&mut memory, &holder, patience, &stop) => match ended {
                     Ok(()) => return,
                     Err(error) => error,
                 },
             };
             self.metrics.standby.set(0);
             self.not_ready(format!("capture is down: {error}"));
+            patience = match error {
+                CaptureError::Timeout(_) => (patience * 2).min(PATIENCE_LAST),
+                _ => PATIENCE_FIRST,
+            };
             if began.elapsed() > GOOD_SESSION {
                 backoff = BACKOFF_FIRST;
             }
@@ -162,12 +175,14 @@ impl<S: Sink> Capture<S> {
     /// Connects, waits for the lease, and watches until something ends it.
     async fn session(
         &mut self,
-        former: &mut Option<Cursor>,
+        memory: &mut Memory,
         holder: &str,
+        patience: Duration,
         stop: &CancellationToken,
     ) -> Result<(), CaptureError> {
         let connection = Connection::open(&self.database, "sweep").await?;
-        let bell = Doorbell::new(Connection::open(&self.database, "doorbell").await?, &connection).await?;
+        let doorbell = Connection::open(&self.database, "doorbell").await?;
+        let bell = in_time("trying the doorbell", Doorbell::new(doorbell, &connection)).await?;
         let pooled = *bell.hearing() == Hearing::Deaf;
         match bell.hearing() {
             Hearing::Doorbell => {}
@@ -184,7 +199,7 @@ impl<S: Sink> Capture<S> {
                 "LISTEN hears nothing: is there a transaction pooler between? Sweeping on a timer; give rowcast a direct connection for less delay"
             ),
         }
-        while let Err(holder) = lease::take(bell.connection(), pooled).await? {
+        while let Err(holder) = in_time("asking for the lease", lease::take(bell.connection(), pooled)).await? {
             self.metrics.standby.set(1);
             self.sink.standing_by(true);
             if self.not_ready(format!("standing by: the lease is held by {holder}")) {
@@ -197,22 +212,28 @@ impl<S: Sink> Capture<S> {
         }
         self.metrics.standby.set(0);
 
-        let tables = Arc::new(tables::read(&connection).await?);
-        let (cursor, claimed) = Cursor::claim(&connection, former, holder).await?;
-        let reason = match claimed {
-            Claimed::Resumed => None,
-            // What the other one told its clients, ours have not heard.
-            Claimed::Interrupted => Some("another instance was at work meanwhile"),
-            Claimed::StartedAnew => Some("the change log was restored from another database"),
-        };
-        if let Some(reason) = reason {
-            tracing::warn!(reason, "clients are told to load anew");
-            self.sink.resync(reason);
+        let tables = Arc::new(in_time("reading the watched tables", tables::read(&connection)).await?);
+        let claim = Cursor::claim(&connection, memory, holder, pooled);
+        let claimed = in_time("claiming the cursor", claim).await;
+        match memory.owed.take() {
+            None => {}
+            Some(Owed::ComeBack(reason)) => {
+                tracing::warn!(reason, "clients are cut off, and resume");
+                self.sink.standing_by(true);
+                // For those that have no connection that could be cut: they poll.
+                self.sink.resync(reason);
+            }
+            Some(Owed::LoadAnew(reason)) => {
+                tracing::warn!(reason, "clients are told to load anew");
+                self.sink.resync(reason);
+            }
         }
+        claimed?;
+        let cursor = memory.cursor.as_mut().expect("claimed");
         self.sink.tables(&tables).await;
         self.sink.swept(cursor.position());
         self.sink.standing_by(false);
-        let sweeper = Sweeper::new(connection, pooled).await?;
+        let sweeper = in_time("preparing to sweep", Sweeper::new(connection, pooled, patience)).await?;
         tracing::info!("capturing");
         let listener = Listener::new(self, &sweeper, cursor, tables, pooled).await?;
         watch::watch(bell, listener, stop).await

@@ -8,14 +8,16 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Capture, CaptureError, CaptureOptions, Sink,
-    cursor::{Cursor, Save},
+    Capture, CaptureError, CaptureOptions, Connection, Sink,
+    connection::in_time,
+    cursor::{Cursor, Losses, Save},
     retention,
     sweep::Sweeper,
     tables,
 };
 use crate::{
     change::{Change, Page, Tables},
+    failpoint::{self, Failpoint},
     metrics::Metrics,
 };
 
@@ -23,7 +25,11 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The sink is told of the tables this often though they are the same: what its rules look up may have changed.
 const TELL_TABLES_INTERVAL: Duration = Duration::from_secs(30);
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
+/// Emptying the log is tried this often at least, however short the retention.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+const RETENTION_SHARE: u32 = 4;
+/// So long without an answer, and the service says that it is not ready; it waits on.
+const SLOW: Duration = Duration::from_secs(4);
 /// After a loss the service is not ready for this long, so that a probe sees it.
 const LOSS_SHOWN: Duration = Duration::from_secs(10);
 
@@ -50,7 +56,7 @@ impl<'a, S: Sink> Listener<'a, S> {
         tables: Arc<Tables>,
         pooled: bool,
     ) -> Result<Self, CaptureError> {
-        let save = Save::new(sweeper.connection(), pooled).await?;
+        let save = in_time("preparing to save the cursor", Save::new(sweeper.connection(), pooled)).await?;
         let now = Instant::now();
         Ok(Self {
             capture,
@@ -60,7 +66,8 @@ impl<'a, S: Sink> Listener<'a, S> {
             tables,
             upkeep_at: now,
             statistics_at: now,
-            retention_at: now + RETENTION_INTERVAL,
+            // At once: where sessions are short, nobody would ever do it.
+            retention_at: now,
             lost_at: None,
             tables_told_at: now,
             loss_settles_at: None,
@@ -73,6 +80,10 @@ impl<'a, S: Sink> Listener<'a, S> {
 
     pub fn metrics(&self) -> &Metrics {
         &self.capture.metrics
+    }
+
+    pub fn connection(&self) -> &Connection {
+        self.sweeper.connection()
     }
 
     pub fn is_saved(&self) -> bool {
@@ -88,9 +99,10 @@ impl<'a, S: Sink> Listener<'a, S> {
         let mut found = 0;
         let mut shape_is_fresh = false;
         'pages: loop {
-            let mut page = self.sweeper.page(&self.cursor.progress).await?;
+            let sweeper = self.sweeper;
+            let mut page = self.capture.telling_if_slow(sweeper.page(&self.cursor.progress)).await?;
             loop {
-                let changes = page.batch(&self.tables).await?;
+                let changes = self.capture.telling_if_slow(page.batch(&self.tables)).await?;
                 let Some(last) = changes.last().map(|change| change.id) else { break };
                 if !shape_is_fresh && changes.iter().any(|change| !tables::fits(change, &self.tables)) {
                     // A table was altered: its columns' kinds must be known before its rows are read.
@@ -101,8 +113,10 @@ impl<'a, S: Sink> Listener<'a, S> {
                 }
                 found += changes.len();
                 let taken: Vec<_> = changes.iter().map(|change| (change.id, change.xid)).collect();
+                failpoint::hit(Failpoint::Swept)?;
                 self.hand_on(changes).await?;
                 self.cursor.took(taken, &page.target, last);
+                failpoint::hit(Failpoint::Taken)?;
                 if stop.is_cancelled() {
                     return Ok(found);
                 }
@@ -111,6 +125,7 @@ impl<'a, S: Sink> Listener<'a, S> {
                 self.cursor.completed(page.target);
                 break;
             }
+            failpoint::hit(Failpoint::Paged)?;
             self.upkeep().await?;
         }
         self.capture.sink.swept(self.cursor.position());
@@ -139,6 +154,7 @@ impl<'a, S: Sink> Listener<'a, S> {
     async fn upkeep(&mut self) -> Result<(), CaptureError> {
         if self.cursor.save_if_due(&self.save).await? {
             self.capture.metrics.cursor_saves.inc();
+            failpoint::hit(Failpoint::Saved)?;
         }
         let now = Instant::now();
         if now < self.upkeep_at {
@@ -149,13 +165,16 @@ impl<'a, S: Sink> Listener<'a, S> {
         self.look_for_losses().await?;
         if now >= self.statistics_at {
             self.statistics_at = now + STATISTICS_INTERVAL;
-            let log = retention::statistics(self.sweeper.connection()).await?;
+            let log = in_time("measuring the log", retention::statistics(self.sweeper.connection())).await?;
             self.capture.metrics.log_bytes.set(log.bytes);
             self.capture.metrics.log_oldest_seconds.set(log.oldest_seconds as i64);
         }
         if now >= self.retention_at {
-            self.retention_at = now + RETENTION_INTERVAL;
-            let emptied = retention::rotate(self.sweeper.connection(), self.capture.options.retention).await?;
+            let retention = self.capture.options.retention;
+            self.retention_at = now + RETENTION_INTERVAL.min(retention / RETENTION_SHARE);
+            failpoint::hit(Failpoint::Rotating)?;
+            let emptied = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await?;
+            failpoint::hit(Failpoint::Rotated)?;
             if emptied > 0 {
                 tracing::info!(slots = emptied, "the change log gave back what is past the retention");
             }
@@ -164,7 +183,7 @@ impl<'a, S: Sink> Listener<'a, S> {
     }
 
     async fn look_for_altered_tables(&mut self) -> Result<(), CaptureError> {
-        let tables = tables::read(self.sweeper.connection()).await?;
+        let tables = in_time("reading the watched tables", tables::read(self.sweeper.connection())).await?;
         let altered = tables != *self.tables;
         if altered {
             self.tables = Arc::new(tables);
@@ -177,24 +196,7 @@ impl<'a, S: Sink> Listener<'a, S> {
     }
 
     async fn look_for_losses(&mut self) -> Result<(), CaptureError> {
-        let losses = self.cursor.new_losses(self.sweeper.connection()).await?;
-        // What is lost uncounted counts as one when that begins, and as one when it is mended.
-        let lost = losses.counted + i64::from(losses.turned);
-        if lost > 0 {
-            self.lost_at = Some(Instant::now());
-            self.capture.metrics.capture_losses.inc_by(lost.unsigned_abs());
-            tracing::error!(lost, "capture lost changes to spare the application's statements; Postgres' log says why");
-            self.cursor.forget_the_past(self.sweeper.connection()).await?;
-            self.capture.sink.resync("changes were lost");
-            // The statement counted them, and its transaction may be open still: who loads anew now may not see them.
-            self.loss_settles_at = Some(self.cursor.now(self.sweeper.connection()).await?.xmax);
-        } else if let Some(xmax) = self.loss_settles_at
-            && self.cursor.now(self.sweeper.connection()).await?.xmin >= xmax
-        {
-            self.loss_settles_at = None;
-            self.cursor.forget_the_past(self.sweeper.connection()).await?;
-            self.capture.sink.resync("changes were lost");
-        }
+        let losses = in_time("looking for losses", self.tell_of_losses()).await?;
         match (losses.uncounted, self.lost_at) {
             (Some(reason), _) => {
                 self.capture.not_ready(format!("capture loses changes: {reason}"));
@@ -205,5 +207,40 @@ impl<'a, S: Sink> Listener<'a, S> {
             _ => self.capture.ready(),
         }
         Ok(())
+    }
+
+    async fn tell_of_losses(&mut self) -> Result<Losses, CaptureError> {
+        let connection = self.sweeper.connection();
+        let losses = self.cursor.new_losses(connection).await?;
+        // What is lost uncounted counts as one when that begins, and as one when it is mended.
+        let lost = losses.counted + i64::from(losses.turned);
+        if lost > 0 {
+            self.lost_at = Some(Instant::now());
+            self.capture.metrics.capture_losses.inc_by(lost.unsigned_abs());
+            tracing::error!(lost, "capture lost changes to spare the application's statements; Postgres' log says why");
+            self.cursor.forget_the_past(connection).await?;
+            self.capture.sink.resync("changes were lost");
+            // The statement counted them, and its transaction may be open still: who loads anew now may not see them.
+            self.loss_settles_at = Some(self.cursor.now(connection).await?.xmax);
+        } else if let Some(xmax) = self.loss_settles_at
+            && self.cursor.now(connection).await?.xmin >= xmax
+        {
+            self.loss_settles_at = None;
+            self.cursor.forget_the_past(connection).await?;
+            self.capture.sink.resync("changes were lost");
+        }
+        Ok(losses)
+    }
+}
+
+impl<S: Sink> Capture<S> {
+    /// Waits, and says so if it takes long: what is shown meanwhile may be old.
+    async fn telling_if_slow<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = std::pin::pin!(answer);
+        if let Ok(answer) = tokio::time::timeout(SLOW, &mut answer).await {
+            return answer;
+        }
+        self.not_ready(format!("capture is down: Postgres has not answered for {} s", SLOW.as_secs()));
+        answer.await
     }
 }

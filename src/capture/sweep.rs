@@ -21,8 +21,8 @@ const PAGE_ROWS: i64 = 5_000;
 const BATCH_CHANGES: usize = 1_000;
 /// or this many bytes of rows.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// How long Postgres may take for the next row.
-const ROW_TIMEOUT: Duration = Duration::from_secs(30);
+/// Postgres ends a statement itself when it takes so much longer than we wait for it.
+const STATEMENT_GRACE: Duration = Duration::from_secs(5);
 
 /// Sorting by `id + 0` keeps the planner from walking the whole log in the order of the index on id.
 fn first_page_sql() -> String {
@@ -44,6 +44,9 @@ fn next_page_sql() -> String {
     )
 }
 
+/// What is being waited for, as an error says it.
+const SWEEPING: &str = "sweeping the change log";
+
 const PARAMETERS: [Type; 5] = [Type::TEXT, Type::TEXT_ARRAY, Type::INT8, Type::INT8, Type::TEXT];
 
 /// Reads the change log over a connection of its own.
@@ -51,27 +54,30 @@ pub struct Sweeper {
     connection: Connection,
     /// `None` behind a pooler, where a prepared statement may be looked for on another server connection.
     prepared: Option<(Statement, Statement)>,
+    /// How long Postgres may take for the next row.
+    patience: Duration,
 }
 
 impl Sweeper {
     /// Prepares the statements, unless a pooler stands between.
-    pub async fn new(connection: Connection, pooled: bool) -> Result<Self, CaptureError> {
+    pub async fn new(connection: Connection, pooled: bool, patience: Duration) -> Result<Self, CaptureError> {
         if pooled {
-            return Ok(Self { connection, prepared: None });
+            return Ok(Self { connection, prepared: None, patience });
         }
+        let limit = (patience + STATEMENT_GRACE).as_secs();
         // One plan for all sweeps, by index whatever the statistics say: they lag behind a log that grows and shrinks.
         // No parallel workers: a sweep is over before they have started. And memory for a page, so that a long backlog is
         // not sorted on disk.
         connection
-            .batch_execute(
+            .batch_execute(&format!(
                 "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
                  set work_mem = '64MB'; set default_transaction_isolation = 'read committed';
-                 set default_transaction_read_only = off; set statement_timeout = '30s'; set lock_timeout = '10s'",
-            )
+                 set default_transaction_read_only = off; set statement_timeout = '{limit}s'; set lock_timeout = '10s'"
+            ))
             .await?;
         let first = connection.prepare_typed(&first_page_sql(), &PARAMETERS[..3]).await?;
         let next = connection.prepare_typed(&next_page_sql(), &PARAMETERS).await?;
-        Ok(Self { connection, prepared: Some((first, next)) })
+        Ok(Self { connection, prepared: Some((first, next)), patience })
     }
 
     pub fn connection(&self) -> &Connection {
@@ -94,26 +100,31 @@ impl Sweeper {
             parameters.extend([&last_id as Parameter<'_>, text as Parameter<'_>]);
         }
 
-        let rows = match &self.prepared {
-            Some((first, next)) => {
-                let statement = if target.is_none() { first } else { next };
-                self.connection.query_raw(statement, parameters).await?
-            }
-            None => {
-                let sql = if target.is_none() { first_page_sql() } else { next_page_sql() };
-                self.connection.query_typed_raw(&sql, parameters.into_iter().zip(PARAMETERS)).await?
+        let asked = async {
+            match &self.prepared {
+                Some((first, next)) => {
+                    let statement = if target.is_none() { first } else { next };
+                    self.connection.query_raw(statement, parameters).await
+                }
+                None => {
+                    let sql = if target.is_none() { first_page_sql() } else { next_page_sql() };
+                    self.connection.query_typed_raw(&sql, parameters.into_iter().zip(PARAMETERS)).await
+                }
             }
         };
+        let patience = self.patience;
+        let rows = tokio::time::timeout(patience, asked).await.map_err(|_| CaptureError::Timeout(SWEEPING))??;
         let mut rows = Box::pin(rows);
         let target = match target {
             Some(target) => target,
             None => {
-                let row =
-                    next_row(&mut rows).await?.ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
+                let row = next_row(&mut rows, patience)
+                    .await?
+                    .ok_or_else(|| CaptureError::Log("a sweep without a snapshot".into()))?;
                 row.try_get::<_, &str>(0)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?
             }
         };
-        Ok(SweepPage { target, rows, ended: false, seen: 0 })
+        Ok(SweepPage { target, rows, patience, ended: false, seen: 0 })
     }
 }
 
@@ -122,6 +133,7 @@ pub struct SweepPage {
     /// The snapshot that this sweep works towards.
     pub target: Snapshot,
     rows: Pin<Box<RowStream>>,
+    patience: Duration,
     /// A stream that has ended must not be asked again.
     ended: bool,
     seen: i64,
@@ -132,7 +144,7 @@ impl SweepPage {
     pub async fn batch(&mut self, tables: &Arc<Tables>) -> Result<Vec<Change>, CaptureError> {
         let (mut changes, mut bytes) = (Vec::new(), 0);
         while !self.ended && changes.len() < BATCH_CHANGES && bytes < BATCH_BYTES {
-            let Some(row) = next_row(&mut self.rows).await? else {
+            let Some(row) = next_row(&mut self.rows, self.patience).await? else {
                 self.ended = true;
                 break;
             };
@@ -150,7 +162,10 @@ impl SweepPage {
     }
 }
 
-async fn next_row(rows: &mut Pin<Box<RowStream>>) -> Result<Option<tokio_postgres::Row>, CaptureError> {
-    let row = tokio::time::timeout(ROW_TIMEOUT, rows.try_next()).await;
-    Ok(row.map_err(|_| CaptureError::Timeout("sweeping the change log"))??)
+async fn next_row(
+    rows: &mut Pin<Box<RowStream>>,
+    patience: Duration,
+) -> Result<Option<tokio_postgres::Row>, CaptureError> {
+    let row = tokio::time::timeout(patience, rows.try_next()).await;
+    Ok(row.map_err(|_| CaptureError::Timeout(SWEEPING))??)
 }

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CaptureError, Sink,
-    doorbell::{Doorbell, Hearing},
+    cursor::SAVE_INTERVAL,
+    doorbell::{CHECK_INTERVAL, Doorbell, Hearing},
     progress::Listener,
 };
 use crate::metrics::DoorbellState;
@@ -18,8 +19,8 @@ const IDLE_SWEEPS: u32 = 8;
 /// While it waits for the doorbell's lock behind a long transaction it sweeps in between, at pauses that grow.
 const WAITING_FIRST: Duration = Duration::from_millis(1);
 const WAITING_LAST: Duration = Duration::from_millis(20);
-/// While the cursor is not saved it dozes no longer than this.
-const UNSAVED_NAP: Duration = Duration::from_millis(200);
+/// How long the answer that the lock is ours may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// Why a nap ended.
 enum Woken {
@@ -37,8 +38,10 @@ pub async fn watch<S: Sink>(
     while !stop.is_cancelled() {
         match bell.hearing() {
             Hearing::Doorbell => awake_then_doze(&mut bell, &mut listener, stop).await?,
-            Hearing::Timer | Hearing::QueueFull => by_timer(DoorbellState::Polling, &mut listener, stop).await?,
-            Hearing::Deaf => by_timer(DoorbellState::Deaf, &mut listener, stop).await?,
+            Hearing::Timer | Hearing::QueueFull => {
+                by_timer(DoorbellState::Polling, &mut bell, &mut listener, stop).await?;
+            }
+            Hearing::Deaf => by_timer(DoorbellState::Deaf, &mut bell, &mut listener, stop).await?,
         }
     }
     listener.finish().await
@@ -47,12 +50,14 @@ pub async fn watch<S: Sink>(
 /// Sweeps on a timer.
 async fn by_timer<S: Sink>(
     state: DoorbellState,
+    bell: &mut Doorbell,
     listener: &mut Listener<'_, S>,
     stop: &CancellationToken,
 ) -> Result<(), CaptureError> {
     listener.metrics().set_doorbell(state);
     while !stop.is_cancelled() {
         listener.sweep(stop).await?;
+        bell.check().await?;
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(listener.options().timer_interval) => {}
@@ -85,6 +90,7 @@ async fn awake_then_doze<S: Sink>(
     loop {
         // The first of these sweeps sees the writers that shared the lock until we got it.
         listener.sweep(stop).await?;
+        bell.check().await?;
         match nap(bell, listener, stop).await? {
             Woken::Stopped => break,
             Woken::ByItself => {}
@@ -108,7 +114,15 @@ async fn take_lock<S: Sink>(
     let lock = bell.lock();
     tokio::pin!(lock);
     let mut pause = WAITING_FIRST;
+    let mut checked_at = tokio::time::Instant::now();
     loop {
+        if checked_at.elapsed() > CHECK_INTERVAL {
+            checked_at = tokio::time::Instant::now();
+            if !bell.waits(listener.connection()).await? {
+                let taken = tokio::time::timeout(ON_ITS_WAY, &mut lock).await;
+                return taken.map_err(|_| CaptureError::Timeout("taking the doorbell's lock"))?.map(|()| true);
+            }
+        }
         tokio::select! {
             biased;
             taken = &mut lock => return taken.map(|()| true),
@@ -126,7 +140,7 @@ async fn nap<S: Sink>(
     stop: &CancellationToken,
 ) -> Result<Woken, CaptureError> {
     let longest = listener.options().fallback_interval;
-    let nap = if listener.is_saved() { longest } else { longest.min(UNSAVED_NAP) };
+    let nap = if listener.is_saved() { longest } else { longest.min(SAVE_INTERVAL) };
     tokio::select! {
         rings = bell.rung() => Ok(Woken::Rung(rings?)),
         () = stop.cancelled() => Ok(Woken::Stopped),

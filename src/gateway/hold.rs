@@ -84,6 +84,13 @@ impl Hold {
         !std::mem::replace(&mut state.held, true)
     }
 
+    /// From now on live events wait until the client is told to load anew. True as for [`Hold::begin`].
+    pub fn begin_anew(&self, reason: &str) -> bool {
+        let mut state = self.state();
+        state.reload(reason);
+        !std::mem::replace(&mut state.held, true)
+    }
+
     /// Takes a live event if it has to wait; false if it is to be sent at once.
     pub fn keep(&self, held: impl FnOnce() -> Held) -> bool {
         let mut state = self.state();

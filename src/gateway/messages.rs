@@ -246,8 +246,7 @@ pub(super) fn room(payload: &Value) -> Result<Room, String> {
 }
 
 fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -> Result<Done, String> {
-    let since = since(payload, "since")?.map(str::parse::<Position>).transpose();
-    let since = since.map_err(|error| format!("since: {error}"))?;
+    let since = since(payload, "since")?.map(str::parse::<Position>);
     // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
     // Held until the rooms are entered: see `Shared::change_over`.
     let signed_in = session.sign_in_lock().read().expect("no panic under the lock");
@@ -260,10 +259,13 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     }
     let mut missed = false;
     let begin = || {
-        shared.note(session, What::joined(&rooms, since));
-        if let Some(since) = since {
-            missed = session.hold.begin(Missed { rooms: rooms.clone(), since });
-        }
+        shared.note(session, What::joined(&rooms, since.as_ref().and_then(|since| since.as_ref().ok()).copied()));
+        missed = match &since {
+            None => false,
+            Some(Ok(since)) => session.hold.begin(Missed { rooms: rooms.clone(), since: *since }),
+            // As with `auth.since`: whoever comes with a position that can't be read loads anew, and hears what is new.
+            Some(Err(error)) => session.hold.begin_anew(&format!("since: {error}")),
+        };
     };
     shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;
     drop(signed_in);

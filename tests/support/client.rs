@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error as WsError, Message, client::IntoClientRequest},
+    tungstenite::{Error as WsError, Message, client::IntoClientRequest, error::ProtocolError},
 };
 
 /// Longer than anything takes that works, even on a busy machine.
@@ -185,12 +185,28 @@ impl Client {
         self.raw_with_ack(&json!([name, payload]).to_string()).await
     }
 
-    /// The same with the text of the message's array as it is, well-formed or not.
-    pub async fn raw_with_ack(&self, array: &str) -> Value {
+    /// The same where the connection may well end: then there is no answer.
+    pub async fn ask(&self, name: &str, payload: Value) -> Option<Value> {
+        let answer = self.send_asking(&json!([name, payload]).to_string()).await;
+        let mut ended = self.ended.clone();
+        tokio::select! {
+            answer = answer => answer.ok(),
+            _ = ended.wait_for(Option::is_some) => None,
+            () = tokio::time::sleep(PATIENCE) => None,
+        }
+    }
+
+    async fn send_asking(&self, array: &str) -> oneshot::Receiver<Value> {
         let id = self.last_ack.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.acks.lock().unwrap().insert(id, sender);
         self.send_raw(&format!("42{id}{array}")).await;
+        answer
+    }
+
+    /// The same with the text of the message's array as it is, well-formed or not.
+    pub async fn raw_with_ack(&self, array: &str) -> Value {
+        let answer = self.send_asking(array).await;
         tokio::time::timeout(PATIENCE, answer)
             .await
             .unwrap_or_else(|_| panic!("no acknowledgement of {array:.200}"))
@@ -201,7 +217,8 @@ impl Client {
     pub async fn send_raw(&self, packet: &str) {
         match self.sink.lock().await.send(Message::text(packet)).await {
             Ok(()) | Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => {}
-            // The other side has gone; the reader says so.
+            // The other side has gone, or is going; the reader says so.
+            Err(WsError::Protocol(ProtocolError::SendAfterClosing)) => {}
             Err(WsError::Io(error)) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {}
             Err(error) => panic!("could not send {packet:.200}: {error}"),
         }

@@ -83,7 +83,7 @@ pub async fn dump(url: &str) -> Option<String> {
 }
 
 /// A program of Postgres: beside the server's binaries, else on the PATH.
-fn tool(name: &str) -> Option<PathBuf> {
+pub fn tool(name: &str) -> Option<PathBuf> {
     static SERVER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let beside = SERVER.get_or_init(|| {
         let output = std::process::Command::new(server::script()).arg("bin").stderr(Stdio::null()).output().ok()?;

@@ -74,8 +74,12 @@ impl Database {
 
     /// A database with nothing in it.
     pub async fn empty() -> Self {
-        let server = server_url();
-        Self::create(&connect(&server).await, &server, "").await
+        Self::empty_on(&server_url()).await
+    }
+
+    /// The same on another server.
+    pub async fn empty_on(server: &str) -> Self {
+        Self::create(&connect(server).await, server, "").await
     }
 
     async fn create(admin: &Client, server: &str, options: &str) -> Self {

@@ -3,8 +3,10 @@
 pub mod client;
 pub mod command;
 pub mod database;
+pub mod frontend;
 pub mod mutate;
 pub mod pooler;
+pub mod proxy;
 pub mod raw;
 pub mod roles;
 pub mod server;

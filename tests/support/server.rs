@@ -45,6 +45,11 @@ impl Server {
         self.script("restart", &[]).await;
     }
 
+    /// As after a power cut: what it had not written is lost.
+    pub async fn crash(&self) {
+        self.script("restart", &["--mode", "immediate"]).await;
+    }
+
     /// From now on this role must give its password.
     pub async fn require_password(&self, role: &str) {
         let file = self.directory.join("data/pg_hba.conf");
