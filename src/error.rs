@@ -115,6 +115,11 @@ pub fn is_cancelled(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|db| db.code().is_some_and(|code| code == sqlstate::QUERY_CANCELED))
 }
 
+/// Whether a lock was not to be had in the time that we wait for one.
+pub fn is_locked(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|db| db.code().is_some_and(|code| code == sqlstate::LOCK_NOT_AVAILABLE))
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         if let Some(complaint) = crate::tls::complaint(&error) {

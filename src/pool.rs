@@ -15,6 +15,13 @@ use crate::{
 /// How long Postgres may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long one of our statements may wait for a lock at a time.
+///
+/// Below Postgres' deadlock_timeout, a second by default, after which whoever still waits looks for a circle and ends its
+/// own statement to break it. A migration of the application's that waits for a table which our query has read, while our
+/// query waits for another that the migration has altered, is such a circle; ours gives way before the migration looks.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(800);
+
 /// How long a connection that rested may take to say that it is there.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -39,7 +46,8 @@ pub async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) ->
 pub async fn open(config: &LookupConfig, url: &DatabaseUrl, purpose: &str) -> Result<PgPool, Error> {
     let plain = url.for_pool()?.application_name(&format!("rowcast {purpose}"));
     let limit = format!("{}ms", config.statement_timeout.as_millis());
-    let limited = plain.clone().options([("statement_timeout", limit)]);
+    let lock_limit = format!("{}ms", LOCK_TIMEOUT.as_millis());
+    let limited = plain.clone().options([("statement_timeout", limit), ("lock_timeout", lock_limit)]);
     let options = match try_out(&limited).await {
         Ok(()) => limited,
         Err(error) if is_refused(&error) => {

@@ -1,7 +1,12 @@
 //! SQL of the catalog: prepared by the database that it is for, run with keys, its rows in the form that frontends get.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use sqlx::{
     AssertSqlSafe, Column as _, Executor as _, PgPool, SqlSafeStr as _, Statement as _, TypeInfo as _,
     postgres::PgTypeInfo,
@@ -13,13 +18,18 @@ use super::{
 };
 use crate::{
     change::{Column, Kind, Row},
-    error::{is_cancelled, is_unavailable, sqlstate},
+    error::{is_cancelled, is_locked, is_unavailable, sqlstate},
     grants::{self, Granted, Granting, Kind as GrantedKind},
     pool, wire,
 };
 
 /// What Postgres answers to SQL that writes in a transaction that may not.
 pub(super) const WRITES: &str = "SQLSTATE 25006";
+
+/// How long a query is tried again whose table is locked.
+const LOCKED: Duration = Duration::from_secs(5);
+/// The pause before that, in which whoever waits for our query's own locks gets them.
+const GIVEN_WAY: Duration = Duration::from_millis(20);
 
 /// A query in one or more forms: the first that the database can run is used. Each returns a column `key`.
 ///
@@ -59,7 +69,7 @@ pub enum QueryError {
     /// The database did not answer: it may later.
     #[error("the database did not answer: {0}")]
     Unavailable(String),
-    /// It ended the query before it was done, most often for its time: it would take as long again.
+    /// It ended the query before it was done, for its time or for a lock on its tables: it would take as long again.
     #[error("{0}")]
     Cancelled(String),
     /// It refuses the query, or a row of it can't be read.
@@ -197,22 +207,28 @@ impl Runnable {
 impl Runnable {
     /// The rows of these keys, each with its key; of a query that takes none, all.
     pub async fn rows(&self, pool: &PgPool, keys: &[&str]) -> Result<Vec<(String, Row)>, QueryError> {
-        let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(self.wrapped()));
-        let query = if self.takes_keys { query.bind(keys) } else { query };
-        self.parse(within_time(query.fetch_all(pool)).await?)
+        let ask = || {
+            let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(self.wrapped()));
+            let query = if self.takes_keys { query.bind(keys) } else { query };
+            query.fetch_all(pool).boxed()
+        };
+        self.parse(giving_way(ask).await?)
     }
 
     /// The same without leaving anything behind: SQL that writes is refused, with [`WRITES`] in the reason.
     pub async fn rows_without_writing(&self, pool: &PgPool, keys: &[&str]) -> Result<Vec<(String, Row)>, QueryError> {
-        let found = within_time(async {
-            let mut transaction = pool.begin_with("begin read only").await?;
-            let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(self.wrapped()));
-            let query = if self.takes_keys { query.bind(keys) } else { query };
-            let found = query.fetch_all(&mut *transaction).await?;
-            transaction.rollback().await?;
-            Ok(found)
-        });
-        self.parse(found.await?)
+        let ask = || {
+            let ask = async {
+                let mut transaction = pool.begin_with("begin read only").await?;
+                let query = sqlx::query_as::<_, (String, String)>(AssertSqlSafe(self.wrapped()));
+                let query = if self.takes_keys { query.bind(keys) } else { query };
+                let found = query.fetch_all(&mut *transaction).await?;
+                transaction.rollback().await?;
+                Ok(found)
+            };
+            ask.boxed()
+        };
+        self.parse(giving_way(ask).await?)
     }
 
     /// Of the rows of one key the values of a column as text, each once and in their order by bytes: those after `after`,
@@ -230,9 +246,12 @@ impl Runnable {
              where found.key is not null and found.{column}::text collate \"C\" > $2 order by value limit $3",
             self.sql
         );
-        let query = sqlx::query_scalar(AssertSqlSafe(paged)).bind(vec![key]);
-        let query = query.bind(after.unwrap_or_default()).bind(limit as i64);
-        within_time(query.fetch_all(pool)).await
+        let ask = || {
+            let query = sqlx::query_scalar(AssertSqlSafe(paged.clone())).bind(vec![key]);
+            let query = query.bind(after.unwrap_or_default()).bind(limit as i64);
+            query.fetch_all(pool).boxed()
+        };
+        giving_way(ask).await
     }
 
     fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
@@ -266,11 +285,29 @@ fn describe(type_info: &PgTypeInfo) -> Column {
 }
 
 async fn within_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, QueryError> {
-    match pool::in_time(answer).await {
-        Ok(value) => Ok(value),
-        Err(error) if is_unavailable(&error) => Err(QueryError::Unavailable(error.to_string())),
-        Err(error) if is_cancelled(&error) => Err(QueryError::Cancelled(plainly(&error))),
-        Err(error) => Err(QueryError::Refused(plainly(&error))),
+    pool::in_time(answer).await.map_err(QueryError::from)
+}
+
+/// Asks again while a table is locked, for as long as [`LOCKED`].
+async fn giving_way<'a, T>(ask: impl Fn() -> BoxFuture<'a, Result<T, sqlx::Error>>) -> Result<T, QueryError> {
+    let asked = Instant::now();
+    loop {
+        match pool::in_time(ask()).await {
+            Err(error) if is_locked(&error) && asked.elapsed() < LOCKED => tokio::time::sleep(GIVEN_WAY).await,
+            outcome => return outcome.map_err(QueryError::from),
+        }
+    }
+}
+
+impl From<sqlx::Error> for QueryError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_cancelled(&error) || is_locked(&error) {
+            Self::Cancelled(plainly(&error))
+        } else if is_unavailable(&error) {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Refused(plainly(&error))
+        }
     }
 }
 

@@ -1,11 +1,20 @@
 //! Installing beside an application at work: what waits for a lock says who is in the way, and holds nobody up for long.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
-use crate::support::{
-    command::{rowcast, rowcast_command},
-    database::Database,
-    eventually,
+use rowcast::config::Config;
+
+use crate::{
+    cli::Files,
+    support::{
+        command::{rowcast, rowcast_command},
+        database::Database,
+        eventually,
+        service::Service,
+    },
 };
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -95,4 +104,55 @@ async fn watching_a_table_that_is_watched_already_takes_no_lock() {
     rowcast(&database.url, &["watch", "products"]).await.succeeded();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     writer.batch_execute("commit").await.unwrap();
+}
+
+/// A rule whose lookup reads one table after another.
+const READS_TWO_TABLES: &str = r#"
+room = [{ room = "user:{id}", join = "true", own = "auth.user_id" }]
+
+[[lookup]]
+name = "buyer"
+returns = "one"
+sql = "select u.id as key, u.username from users u, products p where p.id = 'product-1' and u.id = any ($1::text[])"
+
+[[rule]]
+event = "cart:touched"
+table = "carts"
+on = ["update"]
+lookups = { buyer = { use = "buyer", key = "row.buyer_id" } }
+to = [{ rooms = ["user:{row.buyer_id}"] }]
+data = { name = "buyer.username" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_and_a_migration_that_wait_for_each_other_end_well_for_both() {
+    let rules = Files::new(&[("rules.toml", READS_TWO_TABLES)]);
+    let mut config = Config::default();
+    config.catalog.dir = Some(rules.path().into());
+    let database = Database::marketplace().await;
+    let service = Service::start_with(&database, config).await;
+    let mut buyer = service.connect("buyer-1").await;
+
+    let migration = database.connect().await;
+    migration.batch_execute("begin; lock table products in access exclusive mode").await.unwrap();
+    database.run("update carts set updated_at = now() where buyer_id = 'buyer-1'").await;
+    // The lookup has read-locked users by now. Once it has waited for a second it is the migration that Postgres ends.
+    let waiting = "select max(query_start)::text, coalesce(max(clock_timestamp() - query_start) > '1.05 s', false)
+                   from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                     and application_name like 'rowcast%' and query like 'select found.key%'";
+    let began = Mutex::new(None::<String>);
+    eventually("the lookup has given way and asks again, or has waited for too long", async || {
+        let row = database.row(waiting, &[]).await;
+        let Some(now) = row.get::<_, Option<String>>(0) else { return false };
+        let first = began.lock().unwrap().get_or_insert_with(|| now.clone()).clone();
+        first != now || row.get(1)
+    })
+    .await;
+    let altered = migration.batch_execute("alter table users add column nickname text; commit").await;
+    altered.expect("the migration notices nothing");
+
+    let event = buyer.event_named("cart:touched").await;
+    assert!(event["data"]["name"].is_string(), "{event}");
+    assert_eq!(database.count("select count(*) from rowcast.dead_letter").await, 0);
+    service.stop().await;
 }
