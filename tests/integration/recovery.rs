@@ -111,14 +111,24 @@ async fn no_position_names_transactions_that_a_crash_could_hand_out_anew() {
     for _ in 0..50 {
         database.run("begin; update products set stock = 0; rollback").await;
     }
-    let ack = client.emit_with_ack("ping", Value::Null).await;
-    let position = ack["position"].as_str().unwrap().to_owned();
-    let told: Position = position.parse().unwrap();
+    let position = |answer: &Value| answer["position"].as_str().unwrap().to_owned();
+    let acknowledged = position(&client.emit_with_ack("ping", Value::Null).await);
+    let mut back = seller(&service, Some(&acknowledged)).await;
+    let resumed = position(&back.event_named("rowcast:resumed").await);
+    let saved = "select pg_snapshot_xmin(snapshot)::text::bigint from rowcast.cursor";
+    let saved = database.count(saved).await as u64;
+    for position in [&acknowledged, &resumed] {
+        let told: Position = position.parse().unwrap();
+        assert!(told.xmin <= saved, "{} was told to be over, and the cursor on the disk knows of {saved}", told.xmin);
+    }
     server.crash().await;
     let after = database.connect().await;
     let next: String = after.query_one("select pg_current_xact_id()::text", &[]).await.unwrap().get(0);
     let next: u64 = next.parse().unwrap();
-    assert!(told.xmin <= next, "{} was told to be over, and {next} is handed out now", told.xmin);
+    for position in [acknowledged, resumed] {
+        let told: Position = position.parse().unwrap();
+        assert!(told.xmin <= next, "{} was told to be over, and {next} is handed out now", told.xmin);
+    }
     service.stop().await;
 }
 
