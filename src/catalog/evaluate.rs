@@ -89,6 +89,7 @@ impl Engine {
     pub fn of_the_past(catalog: Arc<Catalog>, pool: sqlx::PgPool) -> Self {
         let mut engine = Self { writes_inbox: false, ..Self::new(catalog, pool) };
         engine.runner.without_writing = true;
+        engine.runner.insists = true;
         engine
     }
 
