@@ -107,6 +107,9 @@ pub struct Cursor {
     database: u32,
     /// The value of `rowcast.loss` that clients were told about.
     loss: i64,
+    /// The same, as far as nobody has to be told again: this is saved, so that who comes after a session that ended
+    /// tells it again.
+    settled_loss: i64,
     /// Whether changes may be lost uncounted.
     uncounted: bool,
     generation: i64,
@@ -210,6 +213,7 @@ impl Cursor {
             system: system.wrapping_add(u64::from(era.unsigned_abs())),
             database,
             loss: stored.loss,
+            settled_loss: stored.loss,
             uncounted: memory.cursor.as_ref().is_some_and(|known| known.uncounted),
             generation,
             saved_at: Instant::now(),
@@ -262,12 +266,17 @@ impl Cursor {
         let (total, uncounted): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
         // A sequence that was made anew counts from the beginning.
         let counted = if total < self.loss { total } else { total - self.loss };
-        if total != self.loss {
-            self.loss = total;
-            self.saved = false;
-        }
+        self.loss = total;
         let turned = std::mem::replace(&mut self.uncounted, uncounted.is_some()) != uncounted.is_some();
         Ok(Losses { counted, uncounted, turned })
+    }
+
+    /// Nobody has to be told again of what was lost so far.
+    pub fn settle_losses(&mut self) {
+        if self.settled_loss != self.loss {
+            self.settled_loss = self.loss;
+            self.saved = false;
+        }
     }
 
     /// The present snapshot.
@@ -304,7 +313,7 @@ impl Cursor {
             None => (None, None),
         };
         let swept = self.progress.swept.to_string();
-        let run = save.run(&swept, target.as_deref(), page_id, self.loss, self.generation);
+        let run = save.run(&swept, target.as_deref(), page_id, self.settled_loss, self.generation);
         if in_time("saving the cursor", run).await? != 1 {
             return Err(CaptureError::LeaseLost);
         }

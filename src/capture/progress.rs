@@ -229,6 +229,9 @@ impl<'a, S: Sink> Listener<'a, S> {
             self.cursor.forget_the_past(connection).await?;
             self.capture.sink.resync("changes were lost");
         }
+        if self.loss_settles_at.is_none() {
+            self.cursor.settle_losses();
+        }
         Ok(losses)
     }
 }
