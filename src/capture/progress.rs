@@ -120,6 +120,11 @@ impl<'a, S: Sink> Listener<'a, S> {
                 if stop.is_cancelled() {
                     return Ok(found);
                 }
+                if page.is_old() {
+                    drop(page);
+                    self.upkeep().await?;
+                    continue 'pages;
+                }
             }
             if page.is_last() {
                 self.cursor.completed(page.target);
