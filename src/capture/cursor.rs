@@ -57,9 +57,13 @@ const START_ANEW: &str = "select rowcast.start_anew()::text";
 /// Whoever stands before a loss can't be told all that happened since.
 const FORGET_THE_PAST: &str = "update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())";
 
+/// Its commit waits for the disk of the server that is written to, whatever it has for replicas: positions rest on it. Said in
+/// the statement, since behind a pooler nothing can be set for the session.
 const SAVE: &str = "
 update rowcast.cursor set snapshot = $1::text::pg_snapshot, target = $2::text::pg_snapshot, page_id = $3, loss = $4,
-  saved_at = now() where generation = $5";
+  saved_at = now()
+from (select set_config('synchronous_commit', 'local', true)) as here
+where generation = $5";
 
 /// How many changes were lost, and what keeps the function from counting them where something does. Asked of the
 /// catalogs of Postgres, since it must have an answer when something of the schema is gone.
