@@ -17,7 +17,7 @@ use super::{
     expression::Returns,
     fault::Fault,
     load::{At, LookupDeclaration},
-    query::{Prepared, Query, QueryError, Runnable},
+    query::{Patience, Prepared, Query, QueryError, Runnable},
     rule::parse_table,
 };
 use crate::{
@@ -100,10 +100,10 @@ impl Runner {
     }
 
     /// Has the database prepare every lookup, in the catalog's order.
-    pub async fn prepare(&mut self, lookups: &[Lookup]) -> Vec<Prepared> {
+    pub async fn prepare(&mut self, lookups: &[Lookup], patience: &mut Patience) -> Vec<Prepared> {
         let mut outcomes = Vec::with_capacity(lookups.len());
         for (lookup, runnable) in lookups.iter().zip(&mut self.runnable) {
-            let prepared = lookup.query.prepare(&self.pool).await;
+            let prepared = patience.prepare(&lookup.query, &self.pool).await;
             match &prepared {
                 Prepared::Runnable(fresh) => *runnable = Some(fresh.clone()),
                 Prepared::Refused(_) => *runnable = None,

@@ -1,6 +1,10 @@
 //! SQL of the catalog: prepared by the database that it is for, run with keys, its rows in the form that frontends get.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     AssertSqlSafe, Column as _, Executor as _, PgPool, SqlSafeStr as _, Statement as _, TypeInfo as _,
@@ -51,6 +55,34 @@ pub(super) enum Prepared {
     Refused(String),
     /// Nobody knows: the database did not answer.
     Unknown,
+}
+
+/// How long many queries may take to prepare where the database doesn't answer: sweeps wait for them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is left of the patience with a database. One that answers may take its time.
+#[derive(Debug)]
+pub struct Patience {
+    ends_at: Instant,
+    is_unanswered: bool,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { ends_at: Instant::now() + PATIENCE, is_unanswered: false }
+    }
+}
+
+impl Patience {
+    /// `Query::prepare`, without asking once the patience is at its end.
+    pub(super) async fn prepare(&mut self, query: &Query, pool: &PgPool) -> Prepared {
+        if self.is_unanswered && Instant::now() > self.ends_at {
+            return Prepared::Unknown;
+        }
+        let prepared = query.prepare(pool).await;
+        self.is_unanswered = matches!(prepared, Prepared::Unknown);
+        prepared
+    }
 }
 
 /// Why a query gave nothing.

@@ -3,9 +3,14 @@
 
 use std::time::Duration;
 
-use rowcast::position::Position;
+use rowcast::{
+    catalog::{Catalog, Engine, Settings},
+    change::Tables,
+    position::Position,
+};
 use serde_json::{Value, json};
-use tokio::{process::Command, sync::watch, time::Instant};
+use sqlx::postgres::PgPoolOptions;
+use tokio::{net::TcpListener, process::Command, sync::watch, time::Instant};
 
 use crate::support::{
     client::Client,
@@ -69,6 +74,18 @@ async fn a_network_that_falls_silent_for_good_is_told_and_given_up() {
     is_told(&mut client, 51).await;
     println!("silent for {:?}", began.elapsed());
     service.stop().await;
+}
+
+/// Sweeps wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_bound_before_long_though_the_database_says_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/nothing", silent.local_addr().unwrap());
+    let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(1)).connect_lazy(&url).unwrap();
+    let mut engine = Engine::new(Catalog::built_in(&Settings::default()).unwrap().into(), pool);
+    let began = Instant::now();
+    engine.bind(&Tables::default()).await;
+    assert!(began.elapsed() < Duration::from_secs(7), "it took {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
