@@ -100,7 +100,7 @@ impl fmt::Display for TableName {
 /// times as ISO 8601 in UTC, integers as numbers, `jsonb` as it is.
 ///
 /// The values stay text: what no rule looks into is passed on without being parsed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Row(BTreeMap<Box<str>, Box<RawValue>>);
 
 impl Row {

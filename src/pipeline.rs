@@ -80,8 +80,8 @@ impl Sink for Pipeline {
             self.remember_delivered(&evaluated);
             SinkError(hit.to_string())
         })?;
-        self.notify(&page, &evaluated).await?;
-        self.settle_again(&evaluated).await?;
+        let refused = self.notify(&page, &evaluated).await?;
+        self.settle_again(&evaluated, &refused).await?;
         if let Some(truncated) = page.changes.iter().find(|change| change.op == Op::Truncate) {
             tracing::info!(table = %truncated.table, "a table was truncated; clients are told to load anew");
             self.gateway.resync("a table was truncated");
@@ -124,11 +124,12 @@ impl Pipeline {
     }
 
     /// Writes the page's notifications. They come after the events, which need not wait for them, and before the cursor
-    /// moves on: so none is forgotten, and what comes again is known by its id.
-    async fn notify(&mut self, page: &Page, evaluated: &Evaluated) -> Result<(), SinkError> {
+    /// moves on: so none is forgotten, and what comes again is known by its id. Gives back, buried, what the database will
+    /// never take.
+    async fn notify(&mut self, page: &Page, evaluated: &Evaluated) -> Result<Vec<Failure>, SinkError> {
         if evaluated.inbox.is_empty() {
             self.forget_delivered(evaluated);
-            return Ok(());
+            return Ok(Vec::new());
         }
         let refused = pool::in_time(self.inbox.write(&evaluated.inbox)).await.map_err(|error| {
             self.remember_delivered(evaluated);
@@ -143,7 +144,9 @@ impl Pipeline {
             rule: refused.event.rule.clone(),
             error: refused.reason,
         });
-        self.bury(page, evaluated, &refused.collect::<Vec<_>>()).await
+        let refused: Vec<Failure> = refused.collect();
+        self.bury(page, evaluated, &refused).await?;
+        Ok(refused)
     }
 
     /// The page will come again, and its events are not for sending twice.
@@ -210,9 +213,10 @@ impl Pipeline {
     }
 
     /// Dead letters that were tried again and did no harm this time are gone; the others have been buried anew.
-    async fn settle_again(&self, evaluated: &Evaluated) -> Result<(), SinkError> {
+    async fn settle_again(&self, evaluated: &Evaluated, refused: &[Failure]) -> Result<(), SinkError> {
         let failed = |again: &&Again| {
-            evaluated.failures.iter().any(|it| it.change_id == again.change_id && it.rule == again.rule)
+            let mut failures = evaluated.failures.iter().chain(refused);
+            failures.any(|it| it.change_id == again.change_id && it.rule == again.rule)
         };
         let told: Vec<i64> = evaluated.again.iter().filter(|it| !failed(it)).map(|it| it.letter).collect();
         let unreadable = evaluated.again.iter().filter_map(|again| Some((again.letter, again.change.as_ref().err()?)));

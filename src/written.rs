@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json, value::RawValue};
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::{
     change::{Change, Kind, Op, Row, TableName, Tables},
@@ -15,18 +16,25 @@ const EXAMPLE: &str =
 /// `id` and `xid` are there since rowcast.dead_letter keeps them.
 const KEYS: [&str; 8] = ["table", "op", "old", "new", "at", "actor", "id", "xid"];
 
-/// A change as the dead letter keeps it; [`read`] understands it.
-pub fn write(change: &Change) -> Value {
-    let side = |row: &Option<Row>| -> Value {
-        let parse = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
-        row.as_ref().map_or(Value::Null, |row| {
-            row.columns().map(|(name, value)| (name.to_owned(), parse(value))).collect::<serde_json::Map<_, _>>().into()
-        })
-    };
-    json!({
-        "id": change.id, "xid": change.xid.to_string(), "at": change.at, "table": change.table.to_string(),
-        "op": change.op.as_sql(), "old": side(&change.old), "new": side(&change.new), "actor": change.actor,
-    })
+/// The keys of a change as the dead letter keeps it.
+#[derive(Serialize)]
+struct Written<'a> {
+    id: i64,
+    xid: String,
+    at: DateTime<Utc>,
+    table: String,
+    op: &'static str,
+    old: &'a Option<Row>,
+    new: &'a Option<Row>,
+    actor: &'a Option<String>,
+}
+
+/// A change as the dead letter keeps it, in JSON; [`read`] understands it. The values stay as they are, to the last digit.
+pub fn write(change: &Change) -> String {
+    let Change { id, xid, at, table, op, old, new, actor } = change;
+    let (xid, table) = (xid.to_string(), table.to_string());
+    let written = Written { id: *id, xid, at: *at, table, op: op.as_sql(), old, new, actor };
+    serde_json::to_string(&written).expect("names, numbers and ready-made JSON encode")
 }
 
 /// Reads a change; its values are put into the form that capture gives them, as far as the columns' kinds are known.

@@ -57,9 +57,13 @@ const START_ANEW: &str = "select rowcast.start_anew()::text";
 /// Whoever stands before a loss can't be told all that happened since.
 const FORGET_THE_PAST: &str = "update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())";
 
+/// Its commit waits for the disk of the server that is written to, whatever it has for replicas: positions rest on it. Said in
+/// the statement, since behind a pooler nothing can be set for the session.
 const SAVE: &str = "
 update rowcast.cursor set snapshot = $1::text::pg_snapshot, target = $2::text::pg_snapshot, page_id = $3, loss = $4,
-  saved_at = now() where generation = $5";
+  saved_at = now()
+from (select set_config('synchronous_commit', 'local', true)) as here
+where generation = $5";
 
 /// How many changes were lost, and what keeps the function from counting them where something does. Asked of the
 /// catalogs of Postgres, since it must have an answer when something of the schema is gone.
@@ -107,6 +111,9 @@ pub struct Cursor {
     database: u32,
     /// The value of `rowcast.loss` that clients were told about.
     loss: i64,
+    /// The same, as far as nobody has to be told again: this is saved, so that who comes after a session that ended
+    /// tells it again.
+    settled_loss: i64,
     /// Whether changes may be lost uncounted.
     uncounted: bool,
     generation: i64,
@@ -210,6 +217,7 @@ impl Cursor {
             system: system.wrapping_add(u64::from(era.unsigned_abs())),
             database,
             loss: stored.loss,
+            settled_loss: stored.loss,
             uncounted: memory.cursor.as_ref().is_some_and(|known| known.uncounted),
             generation,
             saved_at: Instant::now(),
@@ -262,12 +270,17 @@ impl Cursor {
         let (total, uncounted): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
         // A sequence that was made anew counts from the beginning.
         let counted = if total < self.loss { total } else { total - self.loss };
-        if total != self.loss {
-            self.loss = total;
-            self.saved = false;
-        }
+        self.loss = total;
         let turned = std::mem::replace(&mut self.uncounted, uncounted.is_some()) != uncounted.is_some();
         Ok(Losses { counted, uncounted, turned })
+    }
+
+    /// Nobody has to be told again of what was lost so far.
+    pub fn settle_losses(&mut self) {
+        if self.settled_loss != self.loss {
+            self.settled_loss = self.loss;
+            self.saved = false;
+        }
     }
 
     /// The present snapshot.
@@ -304,7 +317,7 @@ impl Cursor {
             None => (None, None),
         };
         let swept = self.progress.swept.to_string();
-        let run = save.run(&swept, target.as_deref(), page_id, self.loss, self.generation);
+        let run = save.run(&swept, target.as_deref(), page_id, self.settled_loss, self.generation);
         if in_time("saving the cursor", run).await? != 1 {
             return Err(CaptureError::LeaseLost);
         }

@@ -16,9 +16,9 @@ use crate::{
     position::Position,
 };
 
-/// What a position is held against.
+/// What a position is held against. None was ever given that lies ahead of the cursor as it was saved.
 const STAND: &str = "
-select (s.system_identifier + c.era)::text, d.oid, c.horizon::text, pg_snapshot_xmax(pg_current_snapshot())::text
+select (s.system_identifier + c.era)::text, d.oid, c.horizon::text, pg_snapshot_xmin(c.snapshot)::text
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
 
 /// How long Postgres may take for the next row. A replay holds up nobody else.
@@ -59,37 +59,38 @@ impl History {
             self.sweeper = Some(Sweeper::new(connection, true, PATIENCE).await?);
         }
         let sweeper = self.sweeper.as_ref().expect("made above");
-        if let Err(unknown) = in_time(CHECKING, check(sweeper, since)).await? {
-            return Ok(Err(unknown));
-        }
+        let saved_xmin = match in_time(CHECKING, check(sweeper, since)).await? {
+            Ok(saved_xmin) => saved_xmin,
+            Err(unknown) => return Ok(Err(unknown)),
+        };
         let tables = in_time("reading the watched tables", tables::read(sweeper.connection())).await?;
         let tables = Arc::new(tables);
         // A snapshot that had seen everything below the position and nothing else.
         let swept = Snapshot { xmin: since.xmin, xmax: since.xmin, in_progress: Vec::new() };
         let progress = Progress { swept, target: None };
-        Ok(Ok(Replay { sweeper, since, progress, tables, page: None, ended: false }))
+        Ok(Ok(Replay { sweeper, since, saved_xmin, progress, tables, page: None, ended: false }))
     }
 }
 
 /// What is being waited for, as an error says it.
 const CHECKING: &str = "holding a position against the change log";
 
-/// Holds a position against the database as it is now.
-async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<(), Unknown>, CaptureError> {
+/// Holds a position against the database as it is now, and gives the `xmin` of the saved cursor, which is on the disk.
+async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<u64, Unknown>, CaptureError> {
     let row = sweeper.connection().query_typed_one(STAND, &[]).await?;
     let number = |column: usize| -> Result<u64, CaptureError> {
         let text: &str = row.try_get(column)?;
         text.parse().map_err(|_| CaptureError::Log(format!("expected a number, found {text:?}")))
     };
-    let (system, database, horizon, next) = (number(0)?, row.try_get::<_, u32>(1)?, number(2)?, number(3)?);
+    let (system, database, horizon, saved_xmin) = (number(0)?, row.try_get::<_, u32>(1)?, number(2)?, number(3)?);
     Ok(if (since.system, since.database) != (system, database) {
         Err(Unknown::OtherDatabase)
     } else if since.xmin < horizon {
         Err(Unknown::TooOld)
-    } else if since.xmin > next {
+    } else if since.xmin > saved_xmin {
         Err(Unknown::Ahead)
     } else {
-        Ok(())
+        Ok(saved_xmin)
     })
 }
 
@@ -97,6 +98,8 @@ async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<(), Unknown>
 pub struct Replay<'a> {
     sweeper: &'a Sweeper,
     since: Position,
+    /// Of the cursor as it was saved when this began.
+    saved_xmin: u64,
     progress: Progress,
     tables: Arc<Tables>,
     page: Option<SweepPage>,
@@ -127,11 +130,13 @@ impl Replay<'_> {
         Ok(None)
     }
 
-    /// Where a client stands that has heard it all. An error if the log gave up some of it meanwhile.
+    /// Where a client stands that has heard it all: as for who heard it live, not beyond the saved cursor. An error if the
+    /// log gave up some of it meanwhile.
     pub async fn finish(self) -> Result<Result<Position, Unknown>, CaptureError> {
-        let xmin = self.progress.target.map_or(self.since.xmin, |(target, _)| target.xmin);
+        let seen_xmin = self.progress.target.map_or(self.since.xmin, |(target, _)| target.xmin);
+        let position = Position { xmin: seen_xmin.min(self.saved_xmin), ..self.since };
         // Rows that nobody reads would keep the connection from answering.
         drop(self.page);
-        Ok(in_time(CHECKING, check(self.sweeper, self.since)).await?.map(|()| Position { xmin, ..self.since }))
+        Ok(in_time(CHECKING, check(self.sweeper, self.since)).await?.map(|_| position))
     }
 }

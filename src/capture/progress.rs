@@ -120,6 +120,11 @@ impl<'a, S: Sink> Listener<'a, S> {
                 if stop.is_cancelled() {
                     return Ok(found);
                 }
+                if page.is_old() {
+                    drop(page);
+                    self.upkeep().await?;
+                    continue 'pages;
+                }
             }
             if page.is_last() {
                 self.cursor.completed(page.target);
@@ -228,6 +233,9 @@ impl<'a, S: Sink> Listener<'a, S> {
             self.loss_settles_at = None;
             self.cursor.forget_the_past(connection).await?;
             self.capture.sink.resync("changes were lost");
+        }
+        if self.loss_settles_at.is_none() {
+            self.cursor.settle_losses();
         }
         Ok(losses)
     }

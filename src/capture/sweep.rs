@@ -7,7 +7,11 @@
 //! A sweep is read in pages: the first fixes T, the others ask for what T sees behind the last id. So the memory that a
 //! sweep needs does not grow with it, here or in Postgres.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::TryStreamExt;
 use tokio_postgres::{RowStream, Statement, types::Type};
@@ -112,7 +116,7 @@ impl Sweeper {
                 }
             }
         };
-        let patience = self.patience;
+        let (patience, opened_at) = (self.patience, Instant::now());
         let rows = tokio::time::timeout(patience, asked).await.map_err(|_| CaptureError::Timeout(SWEEPING))??;
         let mut rows = Box::pin(rows);
         let target = match target {
@@ -124,7 +128,7 @@ impl Sweeper {
                 row.try_get::<_, &str>(0)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?
             }
         };
-        Ok(SweepPage { target, rows, patience, ended: false, seen: 0 })
+        Ok(SweepPage { target, rows, patience, opened_at, ended: false, seen: 0 })
     }
 }
 
@@ -134,6 +138,7 @@ pub struct SweepPage {
     pub target: Snapshot,
     rows: Pin<Box<RowStream>>,
     patience: Duration,
+    opened_at: Instant,
     /// A stream that has ended must not be asked again.
     ended: bool,
     seen: i64,
@@ -154,6 +159,11 @@ impl SweepPage {
         }
         self.seen += changes.len() as i64;
         Ok(changes)
+    }
+
+    /// Whether so much time was taken over its changes that Postgres may soon end the statement. The rest is another page.
+    pub fn is_old(&self) -> bool {
+        self.opened_at.elapsed() > self.patience / 2
     }
 
     /// Whether the page ended since the sweep did.

@@ -10,6 +10,7 @@ use super::{
     Catalog, Rule,
     expression::{Expression, Form, Origin},
     functions,
+    query::Patience,
 };
 pub use super::{changes::Changes, own_tables::OwnTables};
 use crate::shape::Shape;
@@ -148,7 +149,7 @@ impl Catalog {
 
     /// The tables that stand for schedules and for the gateway, with their columns.
     pub async fn own_tables(&self, pool: &PgPool) -> OwnTables {
-        OwnTables::survey(&self.schedules, pool).await
+        OwnTables::survey(&self.schedules, pool, &mut Patience::default()).await
     }
 
     fn rule_view<'c>(&'c self, rule: &'c Rule) -> RuleView<'c> {

@@ -15,6 +15,7 @@ use super::{
     expression::{Expression, Scope, Surroundings},
     lookups::{Found, Runner, Unavailable},
     own_tables::OwnTables,
+    query::Patience,
     rule::{AudienceRule, Rule},
     value::RowView,
 };
@@ -89,13 +90,15 @@ impl Engine {
     pub fn of_the_past(catalog: Arc<Catalog>, pool: sqlx::PgPool) -> Self {
         let mut engine = Self { writes_inbox: false, ..Self::new(catalog, pool) };
         engine.runner.without_writing = true;
+        engine.runner.insists = true;
         engine
     }
 
     /// Decides which rules are live; to be called at start and whenever the watched tables change their shape.
     pub async fn bind(&mut self, tables: &Tables) -> Vec<Inactive> {
-        let prepared = self.runner.prepare(&self.catalog.lookups).await;
-        let own = OwnTables::survey(&self.catalog.schedules, self.runner.pool()).await;
+        let mut patience = Patience::default();
+        let prepared = self.runner.prepare(&self.catalog.lookups, &mut patience).await;
+        let own = OwnTables::survey(&self.catalog.schedules, self.runner.pool(), &mut patience).await;
         let (live, inactive) = bind::bind(&self.catalog, tables, &own, &prepared);
         self.live = live;
         inactive

@@ -17,7 +17,7 @@ use super::{
     expression::Returns,
     fault::Fault,
     load::{At, LookupDeclaration},
-    query::{Prepared, Query, QueryError, Runnable},
+    query::{Patience, Prepared, Query, QueryError, Runnable},
     rule::parse_table,
 };
 use crate::{
@@ -82,6 +82,9 @@ pub(super) struct Runner {
     resting: Vec<Option<(Instant, String)>>,
     /// Whether a lookup that writes is refused, as it must be where a change is only tried.
     pub without_writing: bool,
+    /// Whether a lookup that was ended for its time counts as one that was not answered: where nobody buries what it fails
+    /// on, the page has to be tried again.
+    pub insists: bool,
 }
 
 impl Runner {
@@ -89,7 +92,7 @@ impl Runner {
         let caches = lookups.iter().map(|_| LruCache::new(CACHE_SIZE)).collect();
         let runnable = lookups.iter().map(|lookup| lookup.query.unprepared()).collect();
         let resting = lookups.iter().map(|_| None).collect();
-        Self { pool, runnable, caches, resting, without_writing: false }
+        Self { pool, runnable, caches, resting, without_writing: false, insists: false }
     }
 
     pub fn pool(&self) -> &PgPool {
@@ -97,10 +100,10 @@ impl Runner {
     }
 
     /// Has the database prepare every lookup, in the catalog's order.
-    pub async fn prepare(&mut self, lookups: &[Lookup]) -> Vec<Prepared> {
+    pub async fn prepare(&mut self, lookups: &[Lookup], patience: &mut Patience) -> Vec<Prepared> {
         let mut outcomes = Vec::with_capacity(lookups.len());
         for (lookup, runnable) in lookups.iter().zip(&mut self.runnable) {
-            let prepared = lookup.query.prepare(&self.pool).await;
+            let prepared = patience.prepare(&lookup.query, &self.pool).await;
             match &prepared {
                 Prepared::Runnable(fresh) => *runnable = Some(fresh.clone()),
                 Prepared::Refused(_) => *runnable = None,
@@ -158,6 +161,9 @@ impl Runner {
             Ok(rows) => rows,
             Err(QueryError::Unavailable(reason)) => return Err(Unavailable { lookup: lookup.name.clone(), reason }),
             Err(QueryError::Refused(reason)) => return Ok(Err(reason)),
+            Err(QueryError::Cancelled(reason)) if self.insists => {
+                return Err(Unavailable { lookup: lookup.name.clone(), reason });
+            }
             Err(QueryError::Cancelled(reason)) => {
                 self.resting[place] = Some((Instant::now() + REST, reason.clone()));
                 return Ok(Err(reason));

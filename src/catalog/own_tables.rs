@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use sqlx::PgPool;
 
-use super::{query::Prepared, schedule::Schedule};
+use super::{
+    query::{Patience, Prepared},
+    schedule::Schedule,
+};
 use crate::change::{Column, Kind, OWN_SCHEMA, TableName};
 
 /// A row for each user who is online: it is inserted when the first connection of a signed-in user opens, and deleted a
@@ -30,10 +33,10 @@ pub struct OwnTables(BTreeMap<TableName, Result<Option<Columns>, String>>);
 
 impl OwnTables {
     /// Asks the database what the schedules return.
-    pub async fn survey(schedules: &[Schedule], pool: &PgPool) -> Self {
+    pub async fn survey(schedules: &[Schedule], pool: &PgPool, patience: &mut Patience) -> Self {
         let mut tables = Self::of_gateway();
         for schedule in schedules {
-            let columns = match schedule.query.prepare(pool).await {
+            let columns = match patience.prepare(&schedule.query, pool).await {
                 Prepared::Runnable(runnable) => Ok(Some(runnable.columns)),
                 Prepared::Refused(reason) => Err(format!("the schedule {:?} can't be run: {reason}", schedule.name)),
                 Prepared::Unknown => Ok(None),

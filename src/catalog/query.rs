@@ -63,6 +63,34 @@ pub(super) enum Prepared {
     Unknown,
 }
 
+/// How long many queries may take to prepare where the database doesn't answer: sweeps wait for them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is left of the patience with a database. One that answers may take its time.
+#[derive(Debug)]
+pub struct Patience {
+    ends_at: Instant,
+    is_unanswered: bool,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { ends_at: Instant::now() + PATIENCE, is_unanswered: false }
+    }
+}
+
+impl Patience {
+    /// `Query::prepare`, without asking once the patience is at its end.
+    pub(super) async fn prepare(&mut self, query: &Query, pool: &PgPool) -> Prepared {
+        if self.is_unanswered && Instant::now() > self.ends_at {
+            return Prepared::Unknown;
+        }
+        let prepared = query.prepare(pool).await;
+        self.is_unanswered = matches!(prepared, Prepared::Unknown);
+        prepared
+    }
+}
+
 /// Why a query gave nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {

@@ -196,6 +196,11 @@ fn open(shared: &Shared, client: &Client) -> bool {
     });
     if opened {
         shared.metrics.sockets.inc();
+        // Whoever was being signed in when this instance began to stand by was not among those who were cut then.
+        if shared.standing_by.load(Ordering::SeqCst) {
+            shared.cut(session, "standby");
+            return false;
+        }
         if let Some(Err(error)) = &session.since {
             let reason = format!("auth.since: {error}");
             shared.note(session, What::resync(&reason));

@@ -244,3 +244,35 @@ async fn nobody_rings_while_the_notify_queue_fills_and_changes_are_heard_all_the
     assert_eq!(service.metric("rowcast_doorbell_rings_total").await, 0.0);
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_loss_in_an_open_transaction_is_told_again_when_it_commits_whatever_became_of_the_session_meanwhile() {
+    // On a server of its own, where no other test's transaction is waited for.
+    let server = Server::start(&[]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let service = Service::start(&database).await;
+    let mut viewer = viewer(&service).await;
+    let open = database.connect().await;
+    // As a statement does whose change can't be logged.
+    open.batch_execute("begin; select pg_current_xact_id(), nextval('rowcast.loss')").await.unwrap();
+    viewer.event_named("rowcast:resync").await;
+    let saves = service.metric("rowcast_cursor_saves_total").await;
+    eventually("the cursor is saved", async || service.metric("rowcast_cursor_saves_total").await > saves).await;
+
+    let session = "select coalesce(max(pid), 0)::bigint from pg_stat_activity where application_name = 'rowcast sweep'";
+    let former = database.count(session).await;
+    database
+        .run("select pg_terminate_backend(pid) from pg_stat_activity where application_name in ('rowcast sweep', 'rowcast doorbell')")
+        .await;
+    eventually("there is another session", async || {
+        ![0, former].contains(&database.count(session).await)
+            && get(service.address, "/readyz").await.is_ok_and(|(status, _)| status == 503)
+    })
+    .await;
+    eventually("it captures", async || get(service.address, "/readyz").await.is_ok_and(|(status, _)| status == 200))
+        .await;
+    viewer.events_so_far().await;
+    open.batch_execute("commit").await.unwrap();
+    viewer.event_named("rowcast:resync").await;
+    service.stop().await;
+}

@@ -191,3 +191,40 @@ async fn without_a_service_a_letter_waits_and_is_tried_when_there_is_one() {
     let stage = Stage { database, files, service };
     eventually("it was tried", async || stage.listed().await.is_empty()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_that_the_database_refuses_again_stays_and_is_written_once_it_takes_it() {
+    const NOTIFIES: &str = r#"
+[[rule]]
+inbox = "thing"
+name = "inbox:thing"
+table = "things"
+on = ["insert"]
+to = [{ rooms = ["user:u1"], data = { title = "'New'" } }]
+"#;
+    const USERS: &str = r#"
+[[room]]
+room = "user:{id}"
+join = "auth.user_id == id"
+"#;
+    let database = Database::empty().await;
+    database.run("create table things (id text primary key, stock integer)").await;
+    database.migrate().await;
+    database.run("select rowcast.watch('things')").await;
+    let refuse = "alter table rowcast.notification add constraint refuses check (title <> 'New')";
+    database.run(refuse).await;
+    let files = Files::new(&[("rooms.toml", USERS), ("things.toml", NOTIFIES)]);
+    let service = serve(&database, &files).await;
+    let stage = Stage { database, files, service };
+    stage.database.run("insert into things values ('a', 1)").await;
+    stage.buried(1.0).await;
+
+    let again = stage.letters(&["retry", "--all"]).await;
+    assert_eq!(again.code, 1, "{}", again.stdout);
+    assert_eq!(stage.listed().await[0]["attempts"], 2);
+
+    stage.database.run("alter table rowcast.notification drop constraint refuses").await;
+    stage.letters(&["retry", "--all"]).await.succeeded();
+    assert!(stage.listed().await.is_empty());
+    assert_eq!(stage.database.count("select count(*) from rowcast.notification").await, 1);
+}

@@ -22,6 +22,7 @@ use crate::support::{
     database::{Database, connect},
     eventually,
     pooler::Pooler,
+    server::Server,
 };
 
 /// Keeps the ids of the changes.
@@ -44,6 +45,25 @@ impl Sink for Collect {
     }
 }
 
+/// Keeps where clients were told that they stand.
+struct Stand(Arc<Mutex<Option<Position>>>);
+
+impl Sink for Stand {
+    async fn page(&mut self, _: Page) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn swept(&mut self, position: Position) {
+        *self.0.lock().unwrap() = Some(position);
+    }
+
+    async fn tables(&mut self, _: &Arc<Tables>) {}
+
+    fn standing_by(&mut self, _: bool) {}
+
+    fn resync(&mut self, _: &str) {}
+}
+
 struct Capturing {
     changes: Arc<Mutex<Vec<i64>>>,
     readiness: watch::Receiver<Readiness>,
@@ -54,12 +74,16 @@ struct Capturing {
 
 fn capture(url: &str) -> Capturing {
     let changes = Arc::new(Mutex::new(Vec::new()));
+    capture_into(url, Collect(Arc::clone(&changes)), changes)
+}
+
+fn capture_into(url: &str, sink: impl Sink + Sync + 'static, changes: Arc<Mutex<Vec<i64>>>) -> Capturing {
     let (sender, readiness) = watch::channel(Readiness::not_ready("starting"));
     let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
     let capture = Capture {
         database: DatabaseUrl::parse(url).unwrap().for_capture().unwrap(),
         options: CaptureConfig::default().options(),
-        sink: Collect(Arc::clone(&changes)),
+        sink,
         readiness: sender,
         metrics: Arc::clone(&metrics),
     };
@@ -107,6 +131,27 @@ async fn behind_a_transaction_pooler_capture_sweeps_on_a_timer_and_still_only_on
     assert_eq!(second.changes.lock().unwrap().len(), 1, "what the first swept isn't swept again");
     second.stop.cancel();
     second.task.await.unwrap();
+}
+
+/// Through a pooler nothing can be set for a session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn behind_a_pooler_too_the_cursor_is_on_the_disk_before_a_position_rests_on_it() {
+    let server = Server::start(&["wal_writer_delay=10s", "synchronous_commit=off"]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let Some(pooler) = Pooler::start(&database.url).await else { return };
+    let told = Arc::default();
+    let mut capturing = capture_into(&pooler.url(&database.url), Stand(Arc::clone(&told)), Arc::default());
+    capturing.wait_for("it is ready", Readiness::is_ready).await;
+    let first = told.lock().unwrap().expect("a position").xmin;
+    database.run("update products set stock = 50 where id = 'product-1'").await;
+    eventually("positions move on", async || told.lock().unwrap().expect("a position").xmin > first).await;
+    capturing.task.abort();
+    server.crash().await;
+    let after = database.connect().await;
+    let saved = "select pg_snapshot_xmin(snapshot)::text from rowcast.cursor";
+    let saved: u64 = after.query_one(saved, &[]).await.unwrap().get::<_, String>(0).parse().unwrap();
+    let told = told.lock().unwrap().expect("a position").xmin;
+    assert!(told <= saved, "{told} was told to be over, and the cursor on the disk knows of {saved}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,9 +3,14 @@
 
 use std::time::Duration;
 
-use rowcast::position::Position;
+use rowcast::{
+    catalog::{Catalog, Engine, Settings},
+    change::Tables,
+    position::Position,
+};
 use serde_json::{Value, json};
-use tokio::{process::Command, sync::watch, time::Instant};
+use sqlx::postgres::PgPoolOptions;
+use tokio::{net::TcpListener, process::Command, sync::watch, time::Instant};
 
 use crate::support::{
     client::Client,
@@ -71,6 +76,18 @@ async fn a_network_that_falls_silent_for_good_is_told_and_given_up() {
     service.stop().await;
 }
 
+/// Sweeps wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_bound_before_long_though_the_database_says_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/nothing", silent.local_addr().unwrap());
+    let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(1)).connect_lazy(&url).unwrap();
+    let mut engine = Engine::new(Catalog::built_in(&Settings::default()).unwrap().into(), pool);
+    let began = Instant::now();
+    engine.bind(&Tables::default()).await;
+    assert!(began.elapsed() < Duration::from_secs(7), "it took {:?}", began.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_told_and_lost_in_a_crash_is_taken_back() {
     // Whoever commits without waiting for the disk may lose what it committed.
@@ -111,14 +128,24 @@ async fn no_position_names_transactions_that_a_crash_could_hand_out_anew() {
     for _ in 0..50 {
         database.run("begin; update products set stock = 0; rollback").await;
     }
-    let ack = client.emit_with_ack("ping", Value::Null).await;
-    let position = ack["position"].as_str().unwrap().to_owned();
-    let told: Position = position.parse().unwrap();
+    let position = |answer: &Value| answer["position"].as_str().unwrap().to_owned();
+    let acknowledged = position(&client.emit_with_ack("ping", Value::Null).await);
+    let mut back = seller(&service, Some(&acknowledged)).await;
+    let resumed = position(&back.event_named("rowcast:resumed").await);
+    let saved = "select pg_snapshot_xmin(snapshot)::text::bigint from rowcast.cursor";
+    let saved = database.count(saved).await as u64;
+    for position in [&acknowledged, &resumed] {
+        let told: Position = position.parse().unwrap();
+        assert!(told.xmin <= saved, "{} was told to be over, and the cursor on the disk knows of {saved}", told.xmin);
+    }
     server.crash().await;
     let after = database.connect().await;
     let next: String = after.query_one("select pg_current_xact_id()::text", &[]).await.unwrap().get(0);
     let next: u64 = next.parse().unwrap();
-    assert!(told.xmin <= next, "{} was told to be over, and {next} is handed out now", told.xmin);
+    for position in [acknowledged, resumed] {
+        let told: Position = position.parse().unwrap();
+        assert!(told.xmin <= next, "{} was told to be over, and {next} is handed out now", told.xmin);
+    }
     service.stop().await;
 }
 

@@ -2,13 +2,17 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use rowcast::config::Config;
 use serde_json::{Value, json};
 
-use crate::support::{
-    client::Client,
-    database::Database,
-    eventually,
-    service::{Service, url},
+use crate::{
+    cli::Files,
+    support::{
+        client::Client,
+        database::Database,
+        eventually,
+        service::{Service, url},
+    },
 };
 
 async fn seller(service: &Service, since: Option<&str>) -> Client {
@@ -190,5 +194,53 @@ async fn a_session_that_ends_while_it_waits_behind_a_long_transaction_does_not_k
     });
     heard.await.expect("events go on while the transaction is open");
     transaction.rollback().await.unwrap();
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_lookup_took_too_long_for_is_not_left_out_of_what_was_missed() {
+    const RULES: &str = r#"
+[[room]]
+room = "shelf"
+join = "true"
+
+[[lookup]]
+name = "slow"
+returns = "one"
+cache = "0s"
+sql = "select w.key, 'x' as name from unnest($1::text[]) as w (key), pace, lateral (select pg_sleep(seconds)) as s"
+
+[[rule]]
+event = "thing:new"
+table = "things"
+on = ["insert"]
+lookups = { named = { use = "slow", key = "row.id" } }
+data = { id = "row.id", name = "named.name" }
+to = [{ rooms = ["shelf"] }]
+"#;
+    let database = Database::empty().await;
+    database.run("create table things (id text primary key); create table pace (seconds float8)").await;
+    database.run("insert into pace values (0)").await;
+    database.migrate().await;
+    database.run("select rowcast.watch('things')").await;
+    let files = Files::new(&[("rules.toml", RULES)]);
+    let mut config = Config::default();
+    config.catalog.dir = Some(files.path().into());
+    config.lookups.statement_timeout = Duration::from_millis(500);
+    let service = Service::start_with(&database, config).await;
+    let live = service.visit().await;
+    let since = live.emit_with_ack("join", json!({ "room": "shelf" })).await["position"].clone();
+    let mut live = live;
+    database.run("insert into things values ('a')").await;
+    assert_eq!(live.event_named("thing:new").await["data"], json!({ "id": "a", "name": "x" }));
+
+    database.run("update pace set seconds = 60").await;
+    let mut back = service.visit().await;
+    back.emit_with_ack("join", json!({ "room": "shelf", "since": since })).await;
+    let early = back.next_event(Duration::from_secs(2)).await;
+    assert_eq!(early, None, "it is brought up to date without what the lookup is for");
+    database.run("update pace set seconds = 0").await;
+    let events = back.events_until(|name, _| name == "rowcast:resumed").await;
+    assert!(events.iter().any(|(name, event)| name == "thing:new" && event["data"]["name"] == "x"), "{events:?}");
     service.stop().await;
 }

@@ -711,6 +711,22 @@ async fn an_instance_that_stands_by_turns_clients_away_until_it_serves() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_being_signed_in_when_the_instance_begins_to_stand_by_is_not_kept() {
+    let server = Server::default().await;
+    let answers = server.people.answers.lock().await;
+    let url = server.url.clone();
+    let connecting = tokio::spawn(async move { Client::connect(&url, json!({ "userId": "b1" })).await });
+    server.wait_until("it is being signed in", || server.people.asked.load(Ordering::SeqCst) == 1).await;
+    server.gateway.stand_by(true);
+    drop(answers);
+    // It may learn that it is connected before it is cut.
+    if let Ok(mut client) = connecting.await.expect("no panic") {
+        client.disconnected().await;
+    }
+    server.wait_until_empty().await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_while_it_is_caught_up_leaves_no_trace() {
     let server = Server::default().await;
     let client = server.connect_with(json!({ "userId": "b1", "since": position(7).to_string() })).await;
