@@ -42,6 +42,8 @@ comment on table rowcast.change is 'The change log. Written by capture triggers,
 create table rowcast.change_0 partition of rowcast.change for values in (0);
 create table rowcast.change_1 partition of rowcast.change for values in (1);
 create table rowcast.change_2 partition of rowcast.change for values in (2);
+-- For a slot whose partition is gone: its rows are swept like all, and the service says what is wrong.
+create table rowcast.change_rest partition of rowcast.change default;
 create index change_by_xid on rowcast.change (xid);
 create index change_by_id on rowcast.change (id);
 
@@ -87,6 +89,13 @@ create table rowcast.dead_letter (
 );
 comment on table rowcast.dead_letter is 'Changes that a rule of the catalog failed on.';
 
+-- Of a row the columns that are captured: all but those that argument 1 excludes, an array.
+create function rowcast.chosen(row_content jsonb, arguments text[]) returns jsonb
+language sql stable strict
+set search_path = pg_catalog, pg_temp
+as $$ select row_content - arguments[1]::text[] $$;
+revoke all on function rowcast.chosen(jsonb, text[]) from public;
+
 -- The capture trigger's function.
 --
 -- It names no column of the table that it is on, so the application may alter its tables freely. A row of a partition is
@@ -102,71 +111,60 @@ comment on table rowcast.dead_letter is 'Changes that a rule of the catalog fail
 -- share it and rings. A transaction that shares it needn't ring, since the listener can't doze off before it has ended.
 -- A full NOTIFY queue would fail the COMMIT, so from half full on nobody rings, and the listener comes by itself.
 --
--- Arguments: the constant payload of its NOTIFY, and the array of excluded columns where there are any.
+-- An expression of its own costs a transaction about as much as what it works out, so the block has few: of `captured`,
+-- f1 is the row before, f2 the row after, f3 the id, f4 the slot, and f5 nothing but the doorbell.
+--
+-- Arguments: the constant payload of its NOTIFY; and where not all columns are captured, or the table is partitioned, what
+-- rowcast.chosen() takes.
 create function rowcast.capture() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  before_row     json;
-  after_row      json;
-  change_id      bigint;
-  slot_now       smallint;
+  captured       record;
   watched_schema name;
   watched_table  name;
   largest        constant integer := 256 * 1024 * 1024;
 begin
   begin
-    if tg_op = 'UPDATE' then
-      if old operator(pg_catalog.*=) new then
-        return null;
-      end if;
+    if tg_op = 'UPDATE' and old operator(pg_catalog.*=) new then
+      return null;
     end if;
 
     insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
     select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
 
-    if tg_nargs > 1 then
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := to_jsonb(old) - tg_argv[1]::text[];
-      end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := to_jsonb(new) - tg_argv[1]::text[];
-      end if;
-      if tg_op = 'UPDATE' and before_row::text = after_row::text then
-        return null;
-      end if;
+    if tg_nargs = 1 then
+      captured := row(to_json(old), to_json(new),
+        nextval('rowcast.change_id'), coalesce(pg_sequence_last_value('rowcast.slot'), 0),
+        case when not pg_try_advisory_xact_lock_shared(1919907683, 1)
+                  and pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0'
+             then pg_notify('rowcast', tg_argv[0])::text end);
     else
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := to_json(old);
+      if tg_nargs = 2 and tg_argv[1] = '{}' then
+        captured := row(to_json(old), to_json(new));
+      else
+        captured := row(rowcast.chosen(to_jsonb(old), tg_argv)::json, rowcast.chosen(to_jsonb(new), tg_argv)::json);
+        if tg_op = 'UPDATE' and captured.f1::text = captured.f2::text then
+          return null;
+        end if;
       end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := to_json(new);
+      captured := row(captured.f1, captured.f2,
+        nextval('rowcast.change_id'), coalesce(pg_sequence_last_value('rowcast.slot'), 0),
+        case when not pg_try_advisory_xact_lock_shared(1919907683, 1)
+                  and pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0'
+             then pg_notify('rowcast', tg_argv[0])::text end);
+      if pg_partition_root(tg_relid) is not null then
+        select n.nspname, c.relname into watched_schema, watched_table
+        from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
+        join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
+        join pg_class c on c.oid = a.relation
+        join pg_namespace n on n.oid = c.relnamespace
+        order by a.distance limit 1;
       end if;
     end if;
-    if pg_column_size(before_row) > largest or pg_column_size(after_row) > largest then
+    if pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
       raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
-    end if;
-
-    change_id := nextval('rowcast.change_id');
-    slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
-    if pg_partition_root(to_regclass('rowcast.change_' || slot_now)) is distinct from 'rowcast.change'::regclass then
-      raise exception 'rowcast.change has no partition for the slot %', slot_now;
-    end if;
-
-    if pg_partition_root(tg_relid) is not null then
-      select n.nspname, c.relname into watched_schema, watched_table
-      from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
-      join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
-      join pg_class c on c.oid = a.relation
-      join pg_namespace n on n.oid = c.relnamespace
-      order by a.distance limit 1;
-    end if;
-
-    if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
-      if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
-        perform pg_notify('rowcast', tg_argv[0]);
-      end if;
     end if;
   exception when others then
     begin
@@ -182,8 +180,8 @@ begin
   end;
 
   insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-  values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
-          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), before_row, after_row,
+  values (captured.f3, pg_current_xact_id(), captured.f4, left(tg_op, 1)::"char", clock_timestamp(),
+          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), captured.f1, captured.f2,
           nullif(current_setting('rowcast.actor', true), ''));
   return null;
 end
@@ -238,7 +236,7 @@ begin
     return 'unchanged';
   end if;
 
-  arguments := case when wanted = '{}' then '' else format(', %L', wanted) end;
+  arguments := case when wanted = '{}' and kind = 'r' then '' else format(', %L', wanted) end;
   execute format(
     'create or replace trigger rowcast_capture after insert or update or delete on %s '
     'for each row execute function rowcast.capture(%L%s)',

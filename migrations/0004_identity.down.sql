@@ -7,92 +7,10 @@ set local lock_timeout = '2s';
 set local client_min_messages = warning;
 select relation, rowcast.unwatch(relation) from rowcast.watched where only_columns is not null;
 
-create or replace function rowcast.capture() returns trigger
-language plpgsql security definer
+create or replace function rowcast.chosen(row_content jsonb, arguments text[]) returns jsonb
+language sql stable strict
 set search_path = pg_catalog, pg_temp
-as $$
-declare
-  before_row     json;
-  after_row      json;
-  change_id      bigint;
-  slot_now       smallint;
-  watched_schema name;
-  watched_table  name;
-  largest        constant integer := 256 * 1024 * 1024;
-begin
-  begin
-    if tg_op = 'UPDATE' then
-      if old operator(pg_catalog.*=) new then
-        return null;
-      end if;
-    end if;
-
-    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-    select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
-
-    if tg_nargs > 1 then
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := to_jsonb(old) - tg_argv[1]::text[];
-      end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := to_jsonb(new) - tg_argv[1]::text[];
-      end if;
-      if tg_op = 'UPDATE' and before_row::text = after_row::text then
-        return null;
-      end if;
-    else
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := to_json(old);
-      end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := to_json(new);
-      end if;
-    end if;
-    if pg_column_size(before_row) > largest or pg_column_size(after_row) > largest then
-      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
-    end if;
-
-    change_id := nextval('rowcast.change_id');
-    slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
-    if pg_partition_root(to_regclass('rowcast.change_' || slot_now)) is distinct from 'rowcast.change'::regclass then
-      raise exception 'rowcast.change has no partition for the slot %', slot_now;
-    end if;
-
-    if pg_partition_root(tg_relid) is not null then
-      select n.nspname, c.relname into watched_schema, watched_table
-      from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
-      join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
-      join pg_class c on c.oid = a.relation
-      join pg_namespace n on n.oid = c.relnamespace
-      order by a.distance limit 1;
-    end if;
-
-    if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
-      if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
-        perform pg_notify('rowcast', tg_argv[0]);
-      end if;
-    end if;
-  exception when others then
-    begin
-      if current_setting('rowcast.loss_logged', true) is distinct from pg_current_xact_id()::text then
-        raise log 'rowcast lost a change of %.%: % (%)', tg_table_schema, tg_table_name, sqlerrm, sqlstate;
-        perform set_config('rowcast.loss_logged', pg_current_xact_id()::text, true);  -- once in a transaction
-      end if;
-      perform nextval('rowcast.loss');
-    exception when others then
-      null;  -- the sequence is gone too; the service finds the schema broken and says so
-    end;
-    return null;
-  end;
-
-  insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-  values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
-          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), before_row, after_row,
-          nullif(current_setting('rowcast.actor', true), ''));
-  return null;
-end
-$$;
-revoke all on function rowcast.capture() from public;
+as $$ select row_content - arguments[1]::text[] $$;
 
 drop view rowcast.watched;
 create view rowcast.watched as
@@ -147,7 +65,7 @@ begin
     return 'unchanged';
   end if;
 
-  arguments := case when wanted = '{}' then '' else format(', %L', wanted) end;
+  arguments := case when wanted = '{}' and kind = 'r' then '' else format(', %L', wanted) end;
   execute format(
     'create or replace trigger rowcast_capture after insert or update or delete on %s '
     'for each row execute function rowcast.capture(%L%s)',

@@ -23,114 +23,18 @@ as $$
 $$;
 revoke all on function rowcast.digests(jsonb, text[]) from public;
 
--- As in 0001, with two more arguments: the array of the only columns that are captured, where there are such, and the array
--- of those of which only a digest is. A column that is added later is in neither, so it is never captured unasked.
-create or replace function rowcast.capture() returns trigger
-language plpgsql security definer
+-- As in 0001, with two more arguments: 2, the array of the only columns that are captured, where there are such, and 3, the
+-- array of those of which only a digest is. A column that is added later is in neither, so it is never captured unasked.
+create or replace function rowcast.chosen(row_content jsonb, arguments text[]) returns jsonb
+language sql stable strict
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  before_row     json;
-  after_row      json;
-  change_id      bigint;
-  slot_now       smallint;
-  watched_schema name;
-  watched_table  name;
-  largest        constant integer := 256 * 1024 * 1024;
-begin
-  begin
-    if tg_op = 'UPDATE' then
-      if old operator(pg_catalog.*=) new then
-        return null;
-      end if;
-    end if;
-
-    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-    select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
-
-    if tg_nargs > 2 then
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
-                       from jsonb_each(to_jsonb(old) - tg_argv[1]::text[]) as e where e.key = any (tg_argv[2]::text[]));
-      end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
-                      from jsonb_each(to_jsonb(new) - tg_argv[1]::text[]) as e where e.key = any (tg_argv[2]::text[]));
-      end if;
-      if tg_nargs > 3 then
-        if tg_op in ('UPDATE', 'DELETE') then
-          before_row := before_row::jsonb || rowcast.digests(to_jsonb(old) - tg_argv[1]::text[], tg_argv[3]::text[]);
-        end if;
-        if tg_op in ('INSERT', 'UPDATE') then
-          after_row := after_row::jsonb || rowcast.digests(to_jsonb(new) - tg_argv[1]::text[], tg_argv[3]::text[]);
-        end if;
-      end if;
-      if tg_op = 'UPDATE' and before_row::text = after_row::text then
-        return null;
-      end if;
-    elsif tg_nargs > 1 then
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := to_jsonb(old) - tg_argv[1]::text[];
-      end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := to_jsonb(new) - tg_argv[1]::text[];
-      end if;
-      if tg_op = 'UPDATE' and before_row::text = after_row::text then
-        return null;
-      end if;
-    else
-      if tg_op in ('UPDATE', 'DELETE') then
-        before_row := to_json(old);
-      end if;
-      if tg_op in ('INSERT', 'UPDATE') then
-        after_row := to_json(new);
-      end if;
-    end if;
-    if pg_column_size(before_row) > largest or pg_column_size(after_row) > largest then
-      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
-    end if;
-
-    change_id := nextval('rowcast.change_id');
-    slot_now := coalesce(pg_sequence_last_value('rowcast.slot'), 0);
-    if pg_partition_root(to_regclass('rowcast.change_' || slot_now)) is distinct from 'rowcast.change'::regclass then
-      raise exception 'rowcast.change has no partition for the slot %', slot_now;
-    end if;
-
-    if pg_partition_root(tg_relid) is not null then
-      select n.nspname, c.relname into watched_schema, watched_table
-      from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
-      join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
-      join pg_class c on c.oid = a.relation
-      join pg_namespace n on n.oid = c.relnamespace
-      order by a.distance limit 1;
-    end if;
-
-    if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
-      if pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0' then
-        perform pg_notify('rowcast', tg_argv[0]);
-      end if;
-    end if;
-  exception when others then
-    begin
-      if current_setting('rowcast.loss_logged', true) is distinct from pg_current_xact_id()::text then
-        raise log 'rowcast lost a change of %.%: % (%)', tg_table_schema, tg_table_name, sqlerrm, sqlstate;
-        perform set_config('rowcast.loss_logged', pg_current_xact_id()::text, true);  -- once in a transaction
-      end if;
-      perform nextval('rowcast.loss');
-    exception when others then
-      null;  -- the sequence is gone too; the service finds the schema broken and says so
-    end;
-    return null;
-  end;
-
-  insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-  values (change_id, pg_current_xact_id(), slot_now, left(tg_op, 1)::"char", clock_timestamp(),
-          coalesce(watched_schema, tg_table_schema), coalesce(watched_table, tg_table_name), before_row, after_row,
-          nullif(current_setting('rowcast.actor', true), ''));
-  return null;
-end
+  select case when arguments[2] is null then row_content - arguments[1]::text[] else
+    (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
+     from jsonb_each(row_content - arguments[1]::text[]) as e where e.key = any (arguments[2]::text[]))
+    || rowcast.digests(row_content - arguments[1]::text[], coalesce(arguments[3], '{}')::text[]) end
 $$;
-revoke all on function rowcast.capture() from public;
+revoke all on function rowcast.chosen(jsonb, text[]) from public;
 
 -- As in 0001, with two more columns: the only columns that are captured, null where it is all but the excluded ones, and
 -- those of which only a digest is.
@@ -208,7 +112,7 @@ begin
 
   arguments := case when digested <> '{}' then format(', %L, %L, %L', wanted, chosen, digested)
                     when chosen is not null then format(', %L, %L', wanted, chosen)
-                    when wanted <> '{}' then format(', %L', wanted)
+                    when wanted <> '{}' or kind = 'p' then format(', %L', wanted)
                     else '' end;
   execute format(
     'create or replace trigger rowcast_capture after insert or update or delete on %s '

@@ -75,6 +75,8 @@ select coalesce(pg_sequence_last_value(l.sequence), 0),
               then format('%s, who owns rowcast.capture(), has no USAGE on the schema rowcast', p.proowner::regrole)
             when not has_sequence_privilege(p.proowner, l.sequence, 'USAGE, UPDATE')
               then format('%s, who owns rowcast.capture(), has no USAGE on the sequence rowcast.loss', p.proowner::regrole)
+            when (select count(*) from pg_catalog.pg_inherits i where i.inhparent = to_regclass('rowcast.change')) <> 4
+              then 'a partition of rowcast.change is gone or detached'
        end
 from (select to_regclass('rowcast.loss') as sequence) l
 left join pg_catalog.pg_proc p on p.oid = to_regprocedure('rowcast.capture()')";
