@@ -5,7 +5,7 @@
 # How long make fuzz runs each target.
 SECONDS ?= 300
 
-# Options for the demo and the chaos run, as in: make demo ARGS="--listen 127.0.0.1:4100"
+# Options for the demo, the chaos run and the benchmark, as in: make demo ARGS="--listen 127.0.0.1:4100"
 ARGS ?=
 
 .PHONY: help
@@ -39,6 +39,10 @@ test-postgres-versions: ## Run the integration tests on Postgres 14, 15, 16, 17 
 lint: ## Check formatting, clippy, the migrations and the scripts
 	@scripts/setup-tests
 	@exec scripts/test lint
+
+.PHONY: bench
+bench: ## Measure against hand-written peers, in 20 minutes; a part: ARGS="--only writers --runs 3"
+	@exec scripts/bench $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for five minutes, or: make fuzz SECONDS=3600

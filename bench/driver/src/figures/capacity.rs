@@ -1,0 +1,55 @@
+//! The most deliveries a second with the 99th percentile under 150 ms: rates are halved in until they are 5 % apart.
+
+use anyhow::Result;
+
+use super::fanout::SOCKETS;
+use crate::{
+    audience::Audience,
+    bench::Bench,
+    fan_out::{Heard, Rate, measure as measure_fan_out, warm_up},
+    peer::Peer,
+    results::Results,
+    server::Server,
+};
+
+const LIMIT_MILLISECONDS: f64 = 150.0;
+const SECONDS: f64 = 2.5;
+/// Changes a second between which the answer is looked for.
+const LEAST: f64 = 20.0;
+const MOST: f64 = 500.0;
+const STEPS: u32 = 6;
+
+pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
+    let (mut good, mut bad) = (LEAST, MOST);
+    let mut best = 0.0;
+    let mut stage = None;
+    for _ in 0..STEPS {
+        let rate = (good * bad).sqrt();
+        match attempt(bench, peer, &mut stage, rate) {
+            Ok(heard) if heard.p99 < LIMIT_MILLISECONDS => {
+                good = rate;
+                best = heard.deliveries_per_second;
+            }
+            Ok(_) => bad = rate,
+            // Too much for it, or for the generator: sockets were cut, or the rate could not be kept. Begin with new ones.
+            Err(_) => {
+                bad = rate;
+                stage = None;
+            }
+        }
+    }
+    results.add("capacity", peer, best);
+    Ok(())
+}
+
+fn attempt(bench: &Bench, peer: Peer, stage: &mut Option<(Audience, Server)>, rate: f64) -> Result<Heard> {
+    let url = bench.url(peer);
+    if stage.is_none() {
+        let server = bench.start(peer)?;
+        let audience = Audience::of_storefronts(&server.address, SOCKETS, 1)?;
+        warm_up(peer, &server, &url, &audience)?;
+        *stage = Some((audience, server));
+    }
+    let (audience, server) = stage.as_ref().expect("it was set above");
+    measure_fan_out(peer, server, &url, audience, Rate { changes_per_second: rate, seconds: SECONDS })
+}

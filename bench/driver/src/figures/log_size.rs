@@ -1,0 +1,72 @@
+//! How cost grows with the size of the change log: commit to client with ever more rows in it that were swept long ago.
+
+use anyhow::Result;
+
+use crate::{
+    audience::Audience,
+    bench::Bench,
+    fan_out::{Rate, measure as measure_fan_out, warm_up},
+    peer::Peer,
+    plot::Chart,
+    results::Results,
+    sql,
+};
+
+/// Rows in the log, at least.
+const SIZES: [i64; 4] = [50_000, 400_000, 800_000, 1_600_000];
+const RATE: Rate = Rate { changes_per_second: 50.0, seconds: 5.0 };
+
+pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
+    let peer = Peer::Rowcast;
+    let url = bench.url(peer);
+    let server = bench.start(peer)?;
+    let audience = Audience::of_storefronts(&server.address, 1, 1)?;
+    warm_up(peer, &server, &url, &audience)?;
+    let (mut latency, mut cpu) = (Vec::new(), Vec::new());
+    for size in SIZES {
+        let rows = fill_log(&url, size)?;
+        bench.tidy(peer)?;
+        bench.catch_up(peer, Some(&server))?;
+        let heard = measure_fan_out(peer, &server, &url, &audience, RATE)?;
+        let millions = rows as f64 / 1e6;
+        latency.push((millions, heard.p50));
+        cpu.push((millions, heard.cpu_seconds * 1e6 / f64::from(heard.changes)));
+    }
+    results.charts.push(Chart {
+        name: "log-latency",
+        title: "Commit to client, p50",
+        x: "million rows in the change log",
+        y: "ms",
+        points: latency,
+        per: 1.0,
+        per_what: "ms for each million rows",
+    });
+    results.charts.push(Chart {
+        name: "log-cpu",
+        title: "CPU for a change",
+        x: "million rows in the change log",
+        y: "µs of the service's CPU for one change",
+        points: cpu,
+        per: 1.0,
+        per_what: "µs for each million rows",
+    });
+    Ok(())
+}
+
+/// Fills the log with copies of rows that are in it, whose transactions have been swept. Gives how many there are then.
+fn fill_log(url: &str, at_least: i64) -> Result<i64> {
+    let count = || sql::value::<i64>(url, "select count(*) from rowcast.change");
+    let mut rows = count()?;
+    if rows == 0 {
+        sql::execute(url, "update products set description = description || '.' where id like 'product-1%'")?;
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        rows = count()?;
+    }
+    while rows < at_least {
+        let wanted = rows.min(at_least - rows);
+        sql::execute(url, &format!("insert into rowcast.change select * from rowcast.change limit {wanted}"))?;
+        rows = count()?;
+    }
+    sql::execute(url, "vacuum analyze rowcast.change")?;
+    Ok(rows)
+}

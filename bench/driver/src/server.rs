@@ -1,0 +1,115 @@
+//! A server under test: one process on a core of its own.
+
+mod http;
+mod launch;
+
+use std::{
+    path::PathBuf,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+pub use launch::Programs;
+
+use crate::proc;
+
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A running server. Dropped, it is stopped.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    /// Where clients connect, as in `127.0.0.1:4000`.
+    pub address: String,
+    admin: Option<String>,
+    log: PathBuf,
+}
+
+impl Server {
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended with {status} before it was ready; the end of its log: {}", self.end_of_log());
+            }
+            match http::get(&self.address, "/readyz") {
+                Ok((200, _)) => return Ok(()),
+                answer if Instant::now() > deadline => bail!(
+                    "expected the server to be ready within {READY_TIMEOUT:?}, it answered {answer:?}; the end of its log: {}",
+                    self.end_of_log()
+                ),
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    fn end_of_log(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// Seconds of CPU that it has used.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        proc::cpu_seconds(self.child.id())
+    }
+
+    /// Kilobytes of memory that it has now.
+    pub fn resident_kilobytes(&self) -> Result<f64> {
+        proc::resident_kilobytes(self.child.id())
+    }
+
+    /// The most that it ever had.
+    pub fn peak_kilobytes(&self) -> Result<f64> {
+        proc::peak_kilobytes(self.child.id())
+    }
+
+    /// The sum of a counter of rowcast over its labels.
+    pub fn counter(&self, name: &str) -> Result<f64> {
+        let admin = self.admin.as_ref().context("only rowcast has metrics")?;
+        let (_, text) = http::get(admin, "/metrics")?;
+        let of_this_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        Ok(text.lines().filter(of_this_name).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// How many changes rowcast has processed.
+    pub fn swept(&self) -> Result<f64> {
+        self.counter("rowcast_changes_swept_total")
+    }
+
+    /// Waits until rowcast has processed so many changes in all.
+    pub fn wait_until_swept(&self, changes: f64, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let swept = self.swept()?;
+            if swept >= changes {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("expected {changes} changes to be processed within {timeout:?}, found {swept}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
+            kill_process(pid, Signal::TERM).ok();
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < deadline {
+            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
