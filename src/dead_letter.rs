@@ -184,7 +184,8 @@ impl DeadLetters {
     async fn write(&self, graves: &[&Grave<'_>], form: impl Fn(&Change) -> String) -> Result<(), sqlx::Error> {
         let ids: Vec<i64> = graves.iter().map(|grave| grave.change.id).collect();
         let rules: Vec<&str> = graves.iter().map(|grave| grave.rule).collect();
-        let errors: Vec<&str> = graves.iter().map(|grave| grave.error).collect();
+        // Postgres keeps no zero byte in a text, and would refuse the letter for ever.
+        let errors: Vec<String> = graves.iter().map(|grave| grave.error.replace('\0', "")).collect();
         let changes: Vec<String> = graves.iter().map(|grave| form(grave.change)).collect();
         let written = sqlx::query(BURY).bind(ids).bind(rules).bind(errors).bind(changes).execute(&self.pool);
         pool::in_time(written).await.map(drop)

@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use rowcast::cli::{Cli, run};
 
+/// Measured against the system's: an event is many small allocations, of which that spent two fifths of the service's time
+/// under load (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,

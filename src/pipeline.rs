@@ -104,6 +104,8 @@ impl Sink for Pipeline {
     fn resync(&mut self, reason: &str) {
         // Among what was lost may be the end of a sign-in.
         self.gateway.doubt(&Concern::Everybody);
+        // What was told and is gone may be told anew, under the same ids, as something else.
+        self.delivered.clear();
         self.gateway.resync(reason);
     }
 }

@@ -117,6 +117,8 @@ pub async fn run(
         journal: journal.clone(),
     };
     let (gateway, socket_io) = Gateway::new(config.gateway.clone(), config.limits.clone(), among);
+    // Until it captures: what another instance tells meanwhile, this one's clients would not hear.
+    gateway.stand_by(true);
     let (readiness, readiness_seen) = watch::channel(Readiness::not_ready("starting"));
     let router = http::router(Http {
         gateway: gateway.clone(),

@@ -220,7 +220,7 @@ impl<S: Sink> Capture<S> {
             Some(Owed::ComeBack(reason)) => {
                 tracing::warn!(reason, "clients are cut off, and resume");
                 self.sink.standing_by(true);
-                // For those that have no connection that could be cut: they poll.
+                // Nobody is left to be told; but sign-ins that are being made rest on what was known before.
                 self.sink.resync(reason);
             }
             Some(Owed::LoadAnew(reason)) => {

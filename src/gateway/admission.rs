@@ -43,7 +43,7 @@ impl Admission {
             return next.run(request).await;
         }
         if admission.gateway.is_standing_by() {
-            let error = "this instance stands by; another one serves";
+            let error = "this instance does not capture: it starts, or another one serves";
             return (StatusCode::SERVICE_UNAVAILABLE, error).into_response();
         }
         if !admission.origins.welcome(request.headers(), peer.as_ref().and_then(Peer::port)) {
