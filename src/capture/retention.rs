@@ -1,33 +1,132 @@
 //! The log's size: measured, and kept within the retention by `rowcast.rotate`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, types::Type};
 
 use super::CaptureError;
+use crate::metrics::Metrics;
 
-const STATISTICS: &str = "
-select coalesce((select sum(pg_total_relation_size(i.inhrelid)) from pg_catalog.pg_inherits i
-                 where i.inhparent = 'rowcast.change'::regclass), 0)::bigint,
-       coalesce(extract(epoch from now() - (select at from rowcast.change order by id limit 1)), 0)::float8";
+const OLDEST: &str =
+    "select coalesce(extract(epoch from now() - (select at from rowcast.change order by id limit 1)), 0)::float8";
 
-/// What the log holds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LogStatistics {
+const ROTATE: &str = "select emptied, bytes, in_the_way from rowcast.rotate(make_interval(secs => $1), $2)";
+
+/// The log is looked after this often at least, and as much of it may be written above the limit.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Waiting for locks takes at most a twentieth of the listener's time.
+const SHARE: u32 = 20;
+/// A log that can't be kept within its limit is spoken of this often.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// How much of what has been swept the change log keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    pub age: Duration,
+    /// Of the log with its indexes.
     pub bytes: i64,
-    /// Seconds since its oldest change.
-    pub oldest_seconds: f64,
 }
 
-pub async fn statistics(client: &Client) -> Result<LogStatistics, CaptureError> {
-    let row = client.query_typed_one(STATISTICS, &[]).await?;
-    Ok(LogStatistics { bytes: row.try_get(0)?, oldest_seconds: row.try_get(1)? })
+/// What one call of `rowcast.rotate` came to.
+#[derive(Debug)]
+pub struct Rotated {
+    /// How many of the log's slots were emptied.
+    pub emptied: i32,
+    /// What the log takes now.
+    pub bytes: i64,
+    /// Why a slot that is due could not be emptied.
+    pub in_the_way: Option<String>,
 }
 
-/// Empties what is past the retention and swept; tells how many of the log's slots that was.
-pub async fn rotate(client: &Client, retention: Duration) -> Result<i32, CaptureError> {
-    let seconds = retention.as_secs_f64();
-    let row =
-        client.query_typed_one("select rowcast.rotate(make_interval(secs => $1))", &[(&seconds, Type::FLOAT8)]).await?;
-    Ok(row.try_get(0)?)
+/// When the log is looked after next, and whether it is within its limit.
+#[derive(Debug)]
+pub struct Upkeep {
+    due_at: Instant,
+    said_at: Option<Instant>,
+}
+
+impl Upkeep {
+    /// Due at once: where sessions are short, nobody would ever do it.
+    pub fn new() -> Self {
+        Self { due_at: Instant::now(), said_at: None }
+    }
+
+    pub fn is_due(&self) -> bool {
+        Instant::now() >= self.due_at
+    }
+
+    /// Notes what came of it, after so long, and says so if the log is above its limit all the same.
+    ///
+    /// The service stays ready: what was not swept yet is kept, and nobody is served worse for it.
+    pub fn note(&mut self, rotated: &Rotated, limit: i64, took: Duration, metrics: &Metrics) {
+        self.due_at = Instant::now() + INTERVAL.max(took * SHARE);
+        metrics.log_bytes.set(rotated.bytes);
+        if rotated.emptied > 0 {
+            let (slots, bytes) = (rotated.emptied, rotated.bytes);
+            tracing::info!(slots, bytes, "the change log gave back what is past the retention");
+        }
+        let too_large = rotated.in_the_way.as_ref().filter(|_| rotated.bytes > limit);
+        metrics.log_over_limit.set(i64::from(too_large.is_some()));
+        match (too_large, self.said_at) {
+            (Some(_), Some(said_at)) if said_at.elapsed() < SAY_AGAIN => {}
+            (Some(reason), _) => {
+                self.said_at = Some(Instant::now());
+                let bytes = rotated.bytes;
+                tracing::warn!(%reason, bytes, limit, "the change log is above retention_bytes, and grows on");
+            }
+            (None, Some(_)) => {
+                self.said_at = None;
+                tracing::info!(bytes = rotated.bytes, limit, "the change log is within retention_bytes again");
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// Seconds since the log's oldest change.
+pub async fn oldest(client: &Client) -> Result<f64, CaptureError> {
+    Ok(client.query_typed_one(OLDEST, &[]).await?.try_get(0)?)
+}
+
+/// Empties what is past the retention and swept.
+pub async fn rotate(client: &Client, retention: Retention) -> Result<Rotated, CaptureError> {
+    let seconds = retention.age.as_secs_f64();
+    let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+        [(&seconds, Type::FLOAT8), (&retention.bytes, Type::INT8)];
+    let row = client.query_typed_one(ROTATE, &parameters).await?;
+    Ok(Rotated { emptied: row.try_get(0)?, bytes: row.try_get(1)?, in_the_way: row.try_get(2)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rotated(bytes: i64, in_the_way: Option<&str>) -> Rotated {
+        Rotated { emptied: 0, bytes, in_the_way: in_the_way.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_log_above_its_limit_is_told_only_while_something_keeps_it_there() {
+        let (metrics, mut upkeep) = (Metrics::new(), Upkeep::new());
+        let cases = [
+            (rotated(5, None), 0),
+            (rotated(11, Some("a lock")), 1),
+            (rotated(9, Some("a lock")), 0),
+            // The slot that was too large has only now been left, and goes next time.
+            (rotated(11, None), 0),
+        ];
+        for (rotated, told) in cases {
+            upkeep.note(&rotated, 10, Duration::ZERO, &metrics);
+            assert_eq!(metrics.log_over_limit.get(), told, "{rotated:?}");
+            assert_eq!(upkeep.said_at.is_some(), told == 1);
+        }
+    }
+
+    #[test]
+    fn what_took_long_is_not_tried_again_at_once() {
+        let (metrics, mut upkeep) = (Metrics::new(), Upkeep::new());
+        assert!(upkeep.is_due());
+        upkeep.note(&rotated(5, None), 10, Duration::from_secs(1), &metrics);
+        assert!(upkeep.due_at > Instant::now() + Duration::from_secs(19));
+    }
 }
