@@ -320,7 +320,7 @@ begin
     begin
       execute format('lock table rowcast.change_%s in access exclusive mode', one_slot);
     exception when lock_not_available then
-      in_the_way := format('a transaction that has written to rowcast.change_%s, or reads it, goes on', one_slot);
+      in_the_way := coalesce(in_the_way, format('a transaction that has written to rowcast.change_%s is open', one_slot));
       continue;
     end;
     execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into at_edge;
@@ -332,7 +332,7 @@ begin
       into ready using array(select pg_snapshot_xip(swept));
     end if;
     if not ready then
-      in_the_way := format('not all of rowcast.change_%s has been swept', one_slot);
+      in_the_way := coalesce(in_the_way, format('not all of rowcast.change_%s has been swept', one_slot));
     end if;
     continue when not ready or not (too_large or too_old);
     execute format('truncate rowcast.change_%s', one_slot);

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_size_is_read_with_its_unit_and_without() {
-        for (text, bytes) in [("10 GiB", 10 << 30), ("512MiB", 512 << 20), ("1 KiB", 1024), ("7 B", 7), ("65536", 65536)]
+        for (text, bytes) in
+            [("10 GiB", 10 << 30), ("512MiB", 512 << 20), ("1 KiB", 1024), ("7 B", 7), ("65536", 65536)]
         {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
