@@ -283,8 +283,8 @@ comment on function rowcast.unwatch(regclass) is 'Takes the capture triggers off
 -- the slot that is written to has grown to half of the limit. Writers move on to the next slot when theirs covers half of
 -- the retention, or takes a third of the limit. So the log covers at most one and a half times the retention (twice, where
 -- it was the size that had them move on), takes at most its limit and what is written between two calls, and of what the
--- limit takes away at least the newest half of it stays. Writers never wait: the slot that is locked is not the one that
--- they fill.
+-- limit takes away at least the newest half of it stays. Without a limit (null) the age alone counts. Writers never wait:
+-- the slot that is locked is not the one that they fill.
 create function rowcast.rotate(
   retention interval, retention_bytes bigint, out emptied integer, out bytes bigint, out in_the_way text
 )
@@ -316,11 +316,11 @@ begin
   foreach one_slot in array array[following, (present + 2) % 3] loop
     too_large := bytes > retention_bytes or (one_slot = following and present_bytes > retention_bytes / 2);
     execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into at_edge;
-    continue when at_edge is null or not (too_large or at_edge < now() - retention);
+    continue when at_edge is null or (too_large or at_edge < now() - retention) is not true;
     begin
       execute format('lock table rowcast.change_%s in access exclusive mode', one_slot);
     exception when lock_not_available then
-      in_the_way := coalesce(in_the_way, format('a transaction that has written to rowcast.change_%s is open', one_slot));
+      in_the_way := coalesce(in_the_way, format('a transaction is open that wrote to rowcast.change_%s or read it', one_slot));
       continue;
     end;
     execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into at_edge;
@@ -334,7 +334,7 @@ begin
     if not ready then
       in_the_way := coalesce(in_the_way, format('not all of rowcast.change_%s has been swept', one_slot));
     end if;
-    continue when not ready or not (too_large or too_old);
+    continue when (ready and (too_large or too_old)) is not true;
     execute format('truncate rowcast.change_%s', one_slot);
     update rowcast.cursor c set horizon = (last_xid::text::numeric + 1)::text::xid8 where c.horizon <= last_xid;
     emptied := emptied + 1;

@@ -72,7 +72,7 @@ async fn above_the_limit_a_transaction_that_is_open_keeps_nothing_but_its_own_ch
     rotate(&database).await;
     let (emptied, in_the_way) = rotate(&database).await;
     assert_eq!(emptied, 0);
-    assert!(in_the_way.as_deref().is_some_and(|reason| reason.contains("a transaction that has written to")));
+    assert!(in_the_way.as_deref().is_some_and(|reason| reason.contains("a transaction is open that wrote to")));
 
     // It is committed, and the cursor doesn't know: nobody has been told of it.
     open.batch_execute("commit").await.unwrap();
