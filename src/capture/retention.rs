@@ -63,6 +63,7 @@ impl Upkeep {
         metrics.log_bytes.set(rotated.bytes);
         if rotated.emptied > 0 {
             let (slots, bytes) = (rotated.emptied, rotated.bytes);
+            metrics.log_slots_emptied.inc_by(u64::from(slots.unsigned_abs()));
             tracing::info!(slots, bytes, "the change log gave back what is past the retention");
         }
         let too_large = rotated.in_the_way.as_ref().filter(|_| rotated.bytes > limit);
