@@ -37,12 +37,12 @@ fn plot_file(default: &str) -> PathBuf {
 async fn readings(server: &Server, rows: u64) -> Database {
     let database = Database::empty_on(&server.url).await;
     database.migrate().await;
-    // Half of each page is left free, so that an update finds room beside the row, and the table itself stays as it is.
+    // Two hundred bytes of text. More than half of each page is left free, so that an update finds room beside the row, and the table itself stays as it is.
     database
         .run(&format!(
             "create table reading (id bigint primary key, version bigint not null, note text) with (fillfactor = 40);
-             insert into reading select n, 0, 'a reading' from generate_series(0, {rows} - 1) n;
-             select rowcast.watch('public.reading'); vacuum analyze"
+             insert into reading select n, 0, repeat('a reading ', 20) from generate_series(0, {rows} - 1) n;
+             select rowcast.watch('public.reading'); analyze reading"
         ))
         .await;
     database
