@@ -273,7 +273,7 @@ comment on function rowcast.unwatch(regclass) is 'Takes the capture triggers off
 -- Keeps the log within the retention, by age and by size; called by the service every second or so. Says how many slots it
 -- emptied, how many bytes the log takes then, and what kept a slot from being emptied that was due.
 --
--- Invariant: a slot is truncated only when nobody writes to it any more (the lock, which is given up after 100 ms) and
+-- Invariant: a slot is truncated only when nobody writes to it any more (the lock, which is given up after 20 ms) and
 -- every row in it has been swept, by a cursor that is saved. Then no sweep can miss a row, and who returns to an older
 -- position finds the horizon above it.
 --
@@ -290,7 +290,7 @@ create function rowcast.rotate(
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
+set lock_timeout = '20ms'
 set enable_seqscan = off
 as $$
 declare

@@ -38,7 +38,7 @@ pub struct Listener<'a, S> {
     tables: Arc<Tables>,
     upkeep_at: Instant,
     statistics_at: Instant,
-    log: retention::Upkeep,
+    log: retention::Watch,
     lost_at: Option<Instant>,
     tables_told_at: Instant,
     /// When all transactions below have ended, so have those whose changes were lost.
@@ -63,7 +63,7 @@ impl<'a, S: Sink> Listener<'a, S> {
             tables,
             upkeep_at: now,
             statistics_at: now,
-            log: retention::Upkeep::new(),
+            log: retention::Watch::default(),
             lost_at: None,
             tables_told_at: now,
             loss_settles_at: None,
@@ -164,13 +164,12 @@ impl<'a, S: Sink> Listener<'a, S> {
             let seconds = in_time("looking at the log", retention::oldest(self.sweeper.connection())).await?;
             self.capture.metrics.log_oldest_seconds.set(seconds as i64);
         }
-        if self.log.is_due() {
-            let (retention, began) = (self.capture.options.retention, Instant::now());
-            failpoint::hit(Failpoint::Rotating)?;
-            let rotated = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await?;
-            failpoint::hit(Failpoint::Rotated)?;
-            self.log.note(&rotated, retention.bytes, began.elapsed(), &self.capture.metrics);
-        }
+        // Each time: what is written from one to the next may be above the log's limit.
+        let (retention, began) = (self.capture.options.retention, Instant::now());
+        failpoint::hit(Failpoint::Rotating)?;
+        let rotated = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await?;
+        failpoint::hit(Failpoint::Rotated)?;
+        self.log.note(&rotated, retention.bytes, began.elapsed(), &self.capture.metrics);
         Ok(())
     }
 

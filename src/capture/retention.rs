@@ -12,10 +12,6 @@ const OLDEST: &str =
 
 const ROTATE: &str = "select emptied, bytes, in_the_way from rowcast.rotate(make_interval(secs => $1), $2)";
 
-/// The log is looked after this often at least, and as much of it may be written above the limit.
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Waiting for locks takes at most a twentieth of the listener's time.
-const SHARE: u32 = 20;
 /// A log that can't be kept within its limit is spoken of this often.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -38,33 +34,27 @@ pub struct Rotated {
     pub in_the_way: Option<String>,
 }
 
-/// When the log is looked after next, and whether it is within its limit.
-#[derive(Debug)]
-pub struct Upkeep {
-    due_at: Instant,
+/// Whether the log is within its limit, and since when that was said.
+#[derive(Debug, Default)]
+pub struct Watch {
     said_at: Option<Instant>,
 }
 
-impl Upkeep {
-    /// Due at once: where sessions are short, nobody would ever do it.
-    pub fn new() -> Self {
-        Self { due_at: Instant::now(), said_at: None }
-    }
-
-    pub fn is_due(&self) -> bool {
-        Instant::now() >= self.due_at
-    }
-
+impl Watch {
     /// Notes what came of it, after so long, and says so if the log is above its limit all the same.
     ///
     /// The service stays ready: what was not swept yet is kept, and nobody is served worse for it.
     pub fn note(&mut self, rotated: &Rotated, limit: i64, took: Duration, metrics: &Metrics) {
-        self.due_at = Instant::now() + INTERVAL.max(took * SHARE);
         metrics.log_bytes.set(rotated.bytes);
         if rotated.emptied > 0 {
             let (slots, bytes) = (rotated.emptied, rotated.bytes);
             metrics.log_slots_emptied.inc_by(u64::from(slots.unsigned_abs()));
-            tracing::info!(slots, bytes, "the change log gave back what is past the retention");
+            tracing::info!(
+                slots,
+                bytes,
+                took_ms = took.as_millis() as u64,
+                "the change log gave back what is past the retention"
+            );
         }
         let too_large = rotated.in_the_way.as_ref().filter(|_| rotated.bytes > limit);
         metrics.log_over_limit.set(i64::from(too_large.is_some()));
@@ -108,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_log_above_its_limit_is_told_only_while_something_keeps_it_there() {
-        let (metrics, mut upkeep) = (Metrics::new(), Upkeep::new());
+        let (metrics, mut watch) = (Metrics::new(), Watch::default());
         let cases = [
             (rotated(5, None), 0),
             (rotated(11, Some("a lock")), 1),
@@ -117,17 +107,9 @@ mod tests {
             (rotated(11, None), 0),
         ];
         for (rotated, told) in cases {
-            upkeep.note(&rotated, 10, Duration::ZERO, &metrics);
+            watch.note(&rotated, 10, Duration::ZERO, &metrics);
             assert_eq!(metrics.log_over_limit.get(), told, "{rotated:?}");
-            assert_eq!(upkeep.said_at.is_some(), told == 1);
+            assert_eq!(watch.said_at.is_some(), told == 1);
         }
-    }
-
-    #[test]
-    fn what_took_long_is_not_tried_again_at_once() {
-        let (metrics, mut upkeep) = (Metrics::new(), Upkeep::new());
-        assert!(upkeep.is_due());
-        upkeep.note(&rotated(5, None), 10, Duration::from_secs(1), &metrics);
-        assert!(upkeep.due_at > Instant::now() + Duration::from_secs(19));
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::cli::Files;
 use crate::support::{
     database::Database,
     eventually,
@@ -76,8 +77,12 @@ async fn a_service_whose_clock_jumps_by_days_goes_on_as_if_nothing_had_happened(
     let Some(library) = library() else { return };
     let clock = Clock::new();
     let database = Database::marketplace().await;
-    let process = Process::start_in(&database.url, &[], &clock.environment(&library)).await.ready().await;
+    let files = Files::new(&[("rowcast.toml", "[gateway]\nconfirm_interval = \"1s\"\n")]);
+    let config = format!("{}/rowcast.toml", files.path());
+    let environment = clock.environment(&library);
+    let process = Process::start_in(&database.url, &["--config", &config], &environment).await.ready().await;
     let mut client = connect(process.address, "seller-1").await;
+    let mut buyer = connect(process.address, "buyer-1").await;
     assert_eq!(ahead(&mut client).await, 0);
     let mut stock = 100;
     for (by, hours) in [("+2d", 47..=48), ("-3d", -72..=-71), ("+0", 0..=0)] {
@@ -100,7 +105,10 @@ async fn a_service_whose_clock_jumps_by_days_goes_on_as_if_nothing_had_happened(
         let saves = "select count(*) from rowcast.cursor where saved_at > now() - interval '5 s'";
         eventually("the cursor is saved", async || database.count(saves).await == 1).await;
     }
-    assert!(client.is_connected());
+    assert!(client.is_connected() && buyer.is_connected());
+    // Their sign-ins are still confirmed from time to time: nobody is told that this user is gone.
+    database.run("set session_replication_role = replica; delete from users where id = 'buyer-1'").await;
+    assert_eq!(buyer.event_named("rowcast:closing").await["reason"], "signed_out");
     assert!(process.terminate().await, "it stops in time");
 }
 
