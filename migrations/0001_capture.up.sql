@@ -316,7 +316,9 @@ begin
   foreach one_slot in array array[following, (present + 2) % 3] loop
     too_large := bytes > retention_bytes or (one_slot = following and present_bytes > retention_bytes / 2);
     execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into at_edge;
-    continue when at_edge is null or (too_large or at_edge < now() - retention) is not true;
+    -- Without a row that anybody sees there may be those of transactions that were rolled back: they are due at once.
+    continue when case when at_edge is null then pg_relation_size(format('rowcast.change_%s', one_slot)::regclass) = 0
+                       else (too_large or at_edge < now() - retention) is not true end;
     begin
       execute format('lock table rowcast.change_%s in access exclusive mode', one_slot);
     exception when lock_not_available then
@@ -331,6 +333,10 @@ begin
       execute format('select not exists (select from rowcast.change_%s where xid = any ($1))', one_slot)
       into ready using array(select pg_snapshot_xip(swept));
     end if;
+    if at_edge is null then
+      ready := true;
+      too_old := true;
+    end if;
     if not ready then
       in_the_way := coalesce(in_the_way, format('not all of rowcast.change_%s has been swept', one_slot));
     end if;
@@ -343,7 +349,7 @@ begin
 
   execute format('select not exists (select from rowcast.change_%s)', following) into ready;
   execute format('select at from rowcast.change_%s order by id limit 1', present) into at_edge;
-  if ready and (at_edge < now() - retention / 2 or at_edge is not null and present_bytes > retention_bytes / 3) then
+  if ready and (at_edge < now() - retention / 2 or present_bytes > retention_bytes / 3) then
     perform setval('rowcast.slot', following);
   end if;
 end

@@ -106,9 +106,10 @@ async fn a_service_whose_clock_jumps_by_days_goes_on_as_if_nothing_had_happened(
         eventually("the cursor is saved", async || database.count(saves).await == 1).await;
     }
     assert!(client.is_connected() && buyer.is_connected());
-    // Their sign-ins are still confirmed from time to time: nobody is told that this user is gone.
-    database.run("set session_replication_role = replica; delete from users where id = 'buyer-1'").await;
-    assert_eq!(buyer.event_named("rowcast:closing").await["reason"], "signed_out");
+    // Their sign-ins are still confirmed from time to time: nobody tells the service that this user has become a seller.
+    let promote = "update users set role = 'seller', user_type = 'seller' where id = 'buyer-1'";
+    database.run(&format!("set session_replication_role = replica; {promote}")).await;
+    assert_eq!(buyer.event_named("rowcast:rooms").await["left"], serde_json::json!(["buyers"]));
     assert!(process.terminate().await, "it stops in time");
 }
 

@@ -95,6 +95,26 @@ async fn above_the_limit_a_transaction_that_is_open_keeps_nothing_but_its_own_ch
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_rolled_back_gives_its_room_back_though_nothing_was_swept() {
+    let database = Database::marketplace().await;
+    database.run("begin; update products set stock = 1; update products set stock = 2; rollback").await;
+    let (table, slot) =
+        ("select pg_relation_size('rowcast.change_0')", "select pg_sequence_last_value('rowcast.slot')::bigint");
+    assert!(database.count(table).await > 0);
+    // By size, since no row tells its age.
+    assert_eq!(rotate(&database).await, (0, None), "the writers move on");
+    assert_eq!(database.count(slot).await, 1);
+    let open = database.connect().await;
+    open.batch_execute("begin; insert into rowcast.change_0 select 1, pg_current_xact_id(), 0, 'I', now(), 'a', 'b'")
+        .await
+        .unwrap();
+    assert_eq!(rotate(&database).await.0, 0, "somebody writes there still");
+    open.batch_execute("rollback").await.unwrap();
+    assert_eq!(rotate(&database).await, (1, None));
+    assert_eq!(database.count(table).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_of_the_limit_stays_and_a_third_of_it_has_writers_move_on() {
     let database = Database::marketplace().await;
     let fill = "insert into rowcast.change (id, xid, slot, op, at, schema, \"table\", new)
