@@ -39,9 +39,13 @@ create table rowcast.change (
 ) partition by list (slot);
 comment on table rowcast.change is 'The change log. Written by capture triggers, swept by the rowcast service.';
 
-create table rowcast.change_0 partition of rowcast.change for values in (0);
-create table rowcast.change_1 partition of rowcast.change for values in (1);
-create table rowcast.change_2 partition of rowcast.change for values in (2);
+-- A vacuum would freeze rows that are truncated soon, and keep them from it while it lasts.
+create table rowcast.change_0 partition of rowcast.change for values in (0)
+  with (autovacuum_vacuum_insert_threshold = -1);
+create table rowcast.change_1 partition of rowcast.change for values in (1)
+  with (autovacuum_vacuum_insert_threshold = -1);
+create table rowcast.change_2 partition of rowcast.change for values in (2)
+  with (autovacuum_vacuum_insert_threshold = -1);
 create index change_by_xid on rowcast.change (xid);
 create index change_by_id on rowcast.change (id);
 

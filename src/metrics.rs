@@ -149,7 +149,8 @@ impl Metrics {
             log_over_limit: gauge(
                 r,
                 "rowcast_log_over_limit",
-                "1 while the change log is above retention_bytes and something keeps it from being emptied; the log says what.",
+                "1 while the change log is above retention_bytes and something keeps it from being emptied, or Postgres refuses to; \
+                 the service's log says what.",
             ),
             log_slots_emptied: counter(
                 r,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Capture, CaptureError, CaptureOptions, Connection, Sink,
-    connection::in_time,
+    connection::{describe, in_time},
     cursor::{Cursor, Losses, Save},
     retention,
     sweep::Sweeper,
@@ -167,9 +167,16 @@ impl<'a, S: Sink> Listener<'a, S> {
         // Each time: what is written from one to the next may be above the log's limit.
         let (retention, began) = (self.capture.options.retention, Instant::now());
         failpoint::hit(Failpoint::Rotating)?;
-        let rotated = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await?;
+        let rotated = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await;
         failpoint::hit(Failpoint::Rotated)?;
-        self.log.note(&rotated, retention.bytes, began.elapsed(), &self.capture.metrics);
+        match rotated {
+            Ok(rotated) => self.log.note(&rotated, retention.bytes, began.elapsed(), &self.capture.metrics),
+            // Events go on though the log can't be emptied, for a disk that is full or a right that was taken.
+            Err(CaptureError::Postgres(error)) if error.as_db_error().is_some() => {
+                self.log.failed(&describe(&error), &self.capture.metrics);
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

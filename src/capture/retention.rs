@@ -56,21 +56,37 @@ impl Watch {
                 "the change log gave back what is past the retention"
             );
         }
-        let too_large = rotated.in_the_way.as_ref().filter(|_| rotated.bytes > limit);
-        metrics.log_over_limit.set(i64::from(too_large.is_some()));
-        match (too_large, self.said_at) {
-            (Some(_), Some(said_at)) if said_at.elapsed() < SAY_AGAIN => {}
-            (Some(reason), _) => {
-                self.said_at = Some(Instant::now());
-                let bytes = rotated.bytes;
-                tracing::warn!(%reason, bytes, limit, "the change log is above retention_bytes, and grows on");
+        match rotated.in_the_way.as_ref().filter(|_| rotated.bytes > limit) {
+            Some(reason) => {
+                metrics.log_over_limit.set(1);
+                if self.is_to_be_said() {
+                    let bytes = rotated.bytes;
+                    tracing::warn!(%reason, bytes, limit, "the change log is above retention_bytes, and grows on");
+                }
             }
-            (None, Some(_)) => {
-                self.said_at = None;
-                tracing::info!(bytes = rotated.bytes, limit, "the change log is within retention_bytes again");
+            None => {
+                metrics.log_over_limit.set(0);
+                if self.said_at.take().is_some() {
+                    tracing::info!(bytes = rotated.bytes, limit, "the change log is within retention_bytes again");
+                }
             }
-            (None, None) => {}
         }
+    }
+
+    /// Notes that Postgres would not do it. Whether the log is above its limit is not known then.
+    pub fn failed(&mut self, reason: &str, metrics: &Metrics) {
+        metrics.log_over_limit.set(1);
+        if self.is_to_be_said() {
+            tracing::warn!(%reason, "the change log cannot be emptied, and grows on");
+        }
+    }
+
+    fn is_to_be_said(&mut self) -> bool {
+        let is_due = self.said_at.is_none_or(|said_at| said_at.elapsed() >= SAY_AGAIN);
+        if is_due {
+            self.said_at = Some(Instant::now());
+        }
+        is_due
     }
 }
 

@@ -10,7 +10,7 @@ use crate::support::{
     database::{Database, connect},
     eventually,
     server::Server,
-    service::Service,
+    service::{Service, get},
 };
 
 /// Nothing may stay that may go.
@@ -241,5 +241,21 @@ async fn a_service_keeps_the_log_within_its_limit_and_says_so_when_it_cannot() {
         service.metric("rowcast_changes_swept_total*").await == changes
     })
     .await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn events_go_on_though_the_log_cannot_be_emptied_and_that_is_said() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let mut client = service.connect("seller-1").await;
+    client.emit_with_ack("ping", serde_json::Value::Null).await;
+    database.run("alter function rowcast.rotate(interval, bigint) rename to rotate_no_more").await;
+    eventually("it is said", async || service.metric("rowcast_log_over_limit").await == 1.0).await;
+    write(&database, 840).await;
+    client.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 840).await;
+    assert_eq!(get(service.address, "/readyz").await.unwrap().0, 200);
+    database.run("alter function rowcast.rotate_no_more(interval, bigint) rename to rotate").await;
+    eventually("it is over", async || service.metric("rowcast_log_over_limit").await == 0.0).await;
     service.stop().await;
 }
