@@ -42,6 +42,8 @@ pub struct Counts {
     /// With a position, from which they were brought up to date.
     pub resumed: AtomicU64,
     pub heard: AtomicU64,
+    /// The longest, in milliseconds, that one of these waited until it was up to date; since it was asked last.
+    pub slowest_resume: AtomicU64,
     pub written: AtomicU64,
 }
 
@@ -144,6 +146,7 @@ async fn visit(shared: Arc<Shared>, number: u64, mut rng: fastrand::Rng) {
         frontend: Frontend::new(None, [rooms.clone()]),
         rows: rows.clone(),
         last: HashMap::new(),
+        behind_since: None,
         shared: Arc::clone(&shared),
     };
     let comes_back = (number / ROWS).is_multiple_of(2);
@@ -170,6 +173,8 @@ struct Visitor {
     rows: Vec<i64>,
     /// The version of each row that it knows of.
     last: HashMap<i64, i64>,
+    /// When it connected, until it is up to date.
+    behind_since: Option<Instant>,
     shared: Arc<Shared>,
 }
 
@@ -177,6 +182,7 @@ impl Visitor {
     /// Connects, listens for so long, and then until it has heard all that was committed by then.
     async fn stay(&mut self, time: Duration) -> Result<(), String> {
         let comes_back = self.frontend.position().is_some();
+        self.behind_since = comes_back.then(Instant::now);
         self.frontend.enter(&self.shared.url).await.map_err(|error| format!("not let in: {error}"))?;
         self.shared.counts.connected.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.resumed.fetch_add(u64::from(comes_back), Ordering::Relaxed);
@@ -194,7 +200,11 @@ impl Visitor {
         let deadline = Instant::now() + HEARS_WITHIN;
         while let Some((id, version)) = known.iter().find(|(id, version)| self.last[id] < *version) {
             if Instant::now() > deadline {
-                return Err(format!("lost: row {id} is at {version}, and {} is what it heard", self.last[id]));
+                let behind = self.behind_since.map(|since| since.elapsed());
+                let last = self.last[id];
+                return Err(format!(
+                    "lost: row {id} is at {version}, and {last} is what it heard; behind since {behind:?}"
+                ));
             }
             self.hear().await?;
         }
@@ -212,7 +222,14 @@ impl Visitor {
             Heard::Event(event) | Heard::Repeat(event) => self.note(&event["data"]),
             Heard::Resync(reason) => Err(format!("told to load anew without need: {reason}")),
             Heard::Ended => Err("its connection ended".to_owned()),
-            Heard::Resumed | Heard::Silence => Ok(()),
+            Heard::Silence => Ok(()),
+            Heard::Resumed => {
+                if let Some(since) = self.behind_since.take() {
+                    let waited = since.elapsed().as_millis() as u64;
+                    self.shared.counts.slowest_resume.fetch_max(waited, Ordering::Relaxed);
+                }
+                Ok(())
+            }
         }
     }
 
