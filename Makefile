@@ -5,7 +5,7 @@
 # How long make fuzz runs each target.
 SECONDS ?= 300
 
-# Options for the demo, the chaos run and the benchmark, as in: make demo ARGS="--listen 127.0.0.1:4100"
+# Options for the demo and for what runs long, as in: make demo ARGS="--listen 127.0.0.1:4100"
 ARGS ?=
 
 .PHONY: help
@@ -30,6 +30,14 @@ test: ## Run every check and test, installing what they need
 .PHONY: chaos
 chaos: ## Ten minutes of faults under load; ARGS="--seconds 120 --seed 7"
 	@exec scripts/chaos $(ARGS)
+
+.PHONY: soak
+soak: ## An hour of sockets that come and go; ARGS="--seconds 1200"
+	@exec scripts/soak $(ARGS)
+
+.PHONY: log-life
+log-life: ## Ten million changes through a small log; ARGS="--changes 1000000"
+	@exec scripts/log-life $(ARGS)
 
 .PHONY: test-postgres-versions
 test-postgres-versions: ## Run the integration tests on Postgres 14, 15, 16, 17 and 18

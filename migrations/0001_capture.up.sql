@@ -23,8 +23,8 @@ comment on table rowcast.migration is 'Which files of migrations/ have been appl
 -- The truth about what happened: one row for each row that a committed transaction inserted, updated or deleted, and
 -- one for each TRUNCATE. It has no unique index, so that not even a sequence that was set back can fail a writer.
 --
--- Three slots take turns: writers fill one, and rowcast.rotate() truncates those that are past the retention. Space
--- comes back at once and the table never bloats.
+-- Three slots take turns: writers fill one, and rowcast.rotate() truncates those that are past the retention, by age or
+-- by size. Space comes back at once and the table never bloats.
 create table rowcast.change (
   id         bigint not null,       -- grows with the order of one row's changes: the row's lock orders its writers
   xid        xid8 not null,         -- the writing transaction; a sweep asks for those that its snapshot did not see
@@ -39,9 +39,13 @@ create table rowcast.change (
 ) partition by list (slot);
 comment on table rowcast.change is 'The change log. Written by capture triggers, swept by the rowcast service.';
 
-create table rowcast.change_0 partition of rowcast.change for values in (0);
-create table rowcast.change_1 partition of rowcast.change for values in (1);
-create table rowcast.change_2 partition of rowcast.change for values in (2);
+-- A vacuum would freeze rows that are truncated soon, and keep them from it while it lasts.
+create table rowcast.change_0 partition of rowcast.change for values in (0)
+  with (autovacuum_vacuum_insert_threshold = -1);
+create table rowcast.change_1 partition of rowcast.change for values in (1)
+  with (autovacuum_vacuum_insert_threshold = -1);
+create table rowcast.change_2 partition of rowcast.change for values in (2)
+  with (autovacuum_vacuum_insert_threshold = -1);
 -- For a slot whose partition is gone: its rows are swept like all, and the service says what is wrong.
 create table rowcast.change_rest partition of rowcast.change default;
 create index change_by_xid on rowcast.change (xid);
@@ -268,57 +272,93 @@ end
 $$;
 comment on function rowcast.unwatch(regclass) is 'Takes the capture triggers off a table.';
 
--- Keeps the log within the retention; called by the service now and then. Says how many slots it emptied.
+-- Keeps the log within the retention, by age and by size; called by the service every second or so. Says how many slots it
+-- emptied, how many bytes the log takes then, and what kept a slot from being emptied that was due.
 --
--- A slot is truncated only when nobody writes to it any more (the lock, which is given up after 100 ms), when its last
--- row is older than the retention, and when every transaction in it has been swept: then no sweep can miss a row.
--- Writers move on to the next slot when the present one covers half of the retention, so the log never holds more
--- than one and a half times the retention. They never wait: the slot that is locked is not the one that they fill.
-create function rowcast.rotate(retention interval) returns integer
+-- Invariant: a slot is truncated only when nobody writes to it any more (the lock, which is given up after 20 ms) and
+-- every row in it has been swept, by a cursor that is saved. Then no sweep can miss a row, and who returns to an older
+-- position finds the horizon above it.
+--
+-- By age, a slot goes when its newest row is older than the retention, and every transaction up to it has been swept, so
+-- that the positions of those who are connected stay good while a transaction is open for long. By size, the oldest goes
+-- when the log is above its limit, whatever its age and whoever has a transaction open elsewhere; and to make room when
+-- the slot that is written to has grown to half of the limit. Writers move on to the next slot when theirs covers half of
+-- the retention, or takes a third of the limit. So the log covers at most one and a half times the retention (twice, where
+-- it was the size that had them move on), takes at most its limit and what is written between two calls, and of what the
+-- limit takes away at least the newest half of it stays. Without a limit (null) the age alone counts. Writers never wait:
+-- the slot that is locked is not the one that they fill.
+create function rowcast.rotate(
+  retention interval, retention_bytes bigint, out emptied integer, out bytes bigint, out in_the_way text
+)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '100ms'
+set lock_timeout = '20ms'
+set enable_seqscan = off
 as $$
 declare
-  present   smallint := pg_sequence_last_value('rowcast.slot');
-  following smallint := (present + 1) % 3;
-  swept     xid8 := (select pg_snapshot_xmin(c.snapshot) from rowcast.cursor c);
-  emptied   integer := 0;
+  present   constant smallint := pg_sequence_last_value('rowcast.slot');
+  following constant smallint := (present + 1) % 3;
+  swept     constant pg_snapshot := (select c.snapshot from rowcast.cursor c);
+  sizes     constant text := 'select sum(pg_total_relation_size(i.inhrelid)), pg_total_relation_size(''rowcast.change_%s'') '
+                             'from pg_inherits i where i.inhparent = ''rowcast.change''::regclass';
   one_slot  smallint;
-  newest    timestamptz;
+  present_bytes bigint;
+  at_edge   timestamptz;
   last_xid  xid8;
-  empty     boolean;
+  too_old   boolean;
+  too_large boolean;
+  ready     boolean;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     -- An older snapshot would not see what was written while this waited for a lock.
     raise exception 'rowcast.rotate needs the isolation level read committed';
   end if;
-  foreach one_slot in array array[(present + 1) % 3, (present + 2) % 3] loop
-    execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into newest;
-    continue when newest is null or newest >= now() - retention;
+  emptied := 0;
+  execute format(sizes, present) into bytes, present_bytes;
+  foreach one_slot in array array[following, (present + 2) % 3] loop
+    too_large := bytes > retention_bytes or (one_slot = following and present_bytes > retention_bytes / 2);
+    execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into at_edge;
+    -- Without a row that anybody sees there may be those of transactions that were rolled back: they are due at once.
+    continue when case when at_edge is null then pg_relation_size(format('rowcast.change_%s', one_slot)::regclass) = 0
+                       else (too_large or at_edge < now() - retention) is not true end;
     begin
       execute format('lock table rowcast.change_%s in access exclusive mode', one_slot);
     exception when lock_not_available then
+      in_the_way := coalesce(in_the_way, format('a transaction is open that wrote to rowcast.change_%s or read it', one_slot));
       continue;
     end;
-    execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into newest;
+    execute format('select at from rowcast.change_%s order by id desc limit 1', one_slot) into at_edge;
     execute format('select xid from rowcast.change_%s order by xid desc limit 1', one_slot) into last_xid;
-    continue when newest >= now() - retention or last_xid >= swept;
+    too_old := at_edge < now() - retention;
+    ready := last_xid < pg_snapshot_xmin(swept);
+    if not ready and too_large and last_xid < pg_snapshot_xmax(swept) then
+      execute format('select not exists (select from rowcast.change_%s where xid = any ($1))', one_slot)
+      into ready using array(select pg_snapshot_xip(swept));
+    end if;
+    if at_edge is null then
+      ready := true;
+      too_old := true;
+    end if;
+    if not ready then
+      in_the_way := coalesce(in_the_way, format('not all of rowcast.change_%s has been swept', one_slot));
+    end if;
+    continue when (ready and (too_large or too_old)) is not true;
     execute format('truncate rowcast.change_%s', one_slot);
     update rowcast.cursor c set horizon = (last_xid::text::numeric + 1)::text::xid8 where c.horizon <= last_xid;
     emptied := emptied + 1;
+    execute format(sizes, present) into bytes, present_bytes;
   end loop;
 
-  execute format('select not exists (select from rowcast.change_%s)', following) into empty;
-  execute format('select at from rowcast.change_%s order by id limit 1', present) into newest;
-  if empty and newest < now() - retention / 2 then
+  execute format('select not exists (select from rowcast.change_%s)', following) into ready;
+  execute format('select at from rowcast.change_%s order by id limit 1', present) into at_edge;
+  if ready and (at_edge < now() - retention / 2 or present_bytes > retention_bytes / 3) then
     perform setval('rowcast.slot', following);
   end if;
-  return emptied;
 end
 $$;
-revoke all on function rowcast.rotate(interval) from public;
-comment on function rowcast.rotate(interval) is 'Truncates slots of the change log that are past the retention and swept.';
+revoke all on function rowcast.rotate(interval, bigint) from public;
+comment on function rowcast.rotate(interval, bigint) is
+  'Truncates slots of the change log that are past the retention, or above its limit in bytes, and swept.';
 
 -- Empties the log and begins at the present: for a log that came with a dump, whose transaction ids mean nothing here.
 -- Lock: ACCESS EXCLUSIVE on the log, for a moment; writers wait for it. Gives the new snapshot.
@@ -352,7 +392,7 @@ begin
   execute format('grant select on all sequences in schema rowcast to %s', role);
   execute format('grant update on rowcast.cursor to %s', role);
   execute format('grant insert, update, delete on rowcast.dead_letter to %s', role);
-  execute format('grant execute on function rowcast.rotate(interval), rowcast.start_anew() to %s', role);
+  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew() to %s', role);
 end
 $$;
 revoke all on function rowcast.grant_gateway(regrole) from public;

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 pub use crate::database_url::{DatabaseUrl, Target};
 use crate::{
     auth::AuthConfig,
-    capture::CaptureOptions,
+    byte_size::ByteSize,
+    capture::{CaptureOptions, Retention},
     error::Error,
     gateway::{GatewayConfig, LimitsConfig},
     journal::JournalConfig,
@@ -88,6 +89,13 @@ pub struct CaptureConfig {
     /// How long the change log keeps what has been swept. It takes at most one and a half times as long.
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
+    /// How large the change log may get, with its indexes, whatever its age: above it, what has been swept goes, the oldest
+    /// first. What has not been swept stays.
+    ///
+    /// No client is ever replayed more than 200,000 changes, which take some 330 MB in the sample; the default is thirty times
+    /// that, and little enough for the disk of a small database.
+    #[serde(deserialize_with = "log_limit")]
+    pub retention_bytes: ByteSize,
     /// How long a change on which a rule failed is kept.
     #[serde(with = "humantime_serde")]
     pub dead_letter_retention: Duration,
@@ -109,6 +117,7 @@ impl Default for CaptureConfig {
     fn default() -> Self {
         Self {
             retention: Duration::from_secs(24 * 60 * 60),
+            retention_bytes: ByteSize::gibibytes(10),
             dead_letter_retention: Duration::from_secs(90 * 24 * 60 * 60),
             busy_rings_per_second: 300,
             busy_interval: Duration::from_millis(3),
@@ -118,10 +127,21 @@ impl Default for CaptureConfig {
     }
 }
 
+/// What three empty slots take is nothing, and what is written between two looks at the log must fit in.
+const LEAST_LOG: ByteSize = ByteSize::mebibytes(16);
+
+fn log_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let limit = ByteSize::deserialize(deserializer)?;
+    match limit >= LEAST_LOG {
+        true => Ok(limit),
+        false => Err(de::Error::custom(format!("expected at least 16 MiB, found {} bytes", limit.get()))),
+    }
+}
+
 impl CaptureConfig {
     pub fn options(&self) -> CaptureOptions {
         CaptureOptions {
-            retention: self.retention,
+            retention: Retention { age: self.retention, bytes: self.retention_bytes.get() },
             busy_rings_per_second: self.busy_rings_per_second,
             busy_interval: self.busy_interval,
             timer_interval: self.timer_interval,
@@ -255,6 +275,16 @@ mod tests {
         assert_eq!(place(text, error.span().unwrap().start), ":3: secret");
         assert_eq!(place("a\n\"hunter2\" = 1", 3), ":2");
         assert_eq!(place("", 7), ":1");
+    }
+
+    #[test]
+    fn a_limit_of_the_log_that_is_too_small_or_no_size_is_explained() {
+        let read = |value: &str| toml::from_str::<Config>(&format!("[capture]\nretention_bytes = {value}"));
+        assert_eq!(read("'16 MiB'").unwrap().capture.retention_bytes, ByteSize::mebibytes(16));
+        for (value, part) in [("'15 MiB'", "at least 16 MiB"), ("0", "at least 16 MiB"), ("'10 GB'", "10 GiB")] {
+            let error = read(value).unwrap_err().to_string();
+            assert!(error.contains(part), "{value}: {error}");
+        }
     }
 
     #[test]

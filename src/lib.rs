@@ -14,12 +14,13 @@
 //!
 //! `auth` says who is connecting. `pipeline` holds capture, catalog and gateway together, `replay` tells the past again,
 //! `inbox` keeps notifications, `dead_letter` the changes that a rule failed on, `journal` what is asked about afterwards;
-//! what no event waits for is in `beside`. `database_url` and `tls` say how the database is reached, `grants` what may be
+//! what no event waits for is in `beside`. `byte_size` is a unit of the configuration. `database_url` and `tls` say how the database is reached, `grants` what may be
 //! asked there. `contract` describes all this to frontends, and `cli` to people.
 #![forbid(unsafe_code)]
 
 pub mod auth;
 pub mod beside;
+pub mod byte_size;
 pub mod capture;
 pub mod catalog;
 pub mod change;

@@ -61,6 +61,8 @@ pub struct Metrics {
     pub commit_to_emit_seconds: Histogram,
     pub log_bytes: IntGauge,
     pub log_oldest_seconds: IntGauge,
+    pub log_over_limit: IntGauge,
+    pub log_slots_emptied: IntCounter,
     doorbell_state: IntGaugeVec,
     pub doorbell_rings: IntCounter,
     pub capture_losses: IntCounter,
@@ -143,6 +145,17 @@ impl Metrics {
                 r,
                 "rowcast_log_oldest_seconds",
                 "Age of the oldest row of the change log. Grows beyond the retention when cleaning does not keep up.",
+            ),
+            log_over_limit: gauge(
+                r,
+                "rowcast_log_over_limit",
+                "1 while the change log is above retention_bytes and something keeps it from being emptied, or Postgres refuses to; \
+                 the service's log says what.",
+            ),
+            log_slots_emptied: counter(
+                r,
+                "rowcast_log_slots_emptied_total",
+                "How often one of the three slots of the change log was emptied of what is past the retention.",
             ),
             doorbell_state: gauges(
                 r,

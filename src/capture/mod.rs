@@ -41,7 +41,7 @@ pub use self::{
     connection::{Connection, describe},
     history::{History, Replay, Unknown},
     look::Look,
-    retention::LogStatistics,
+    retention::Retention,
     tables::read as read_tables,
 };
 use crate::{
@@ -102,8 +102,8 @@ pub enum CaptureError {
 /// How capture behaves.
 #[derive(Debug, Clone)]
 pub struct CaptureOptions {
-    /// How long the change log keeps what has been swept.
-    pub retention: Duration,
+    /// How much of what has been swept the change log keeps.
+    pub retention: Retention,
     /// Rings per second above which the listener stops dozing and sweeps on a timer.
     pub busy_rings_per_second: u32,
     /// The pause between two sweeps while it is busy.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Capture, CaptureError, CaptureOptions, Connection, Sink,
-    connection::in_time,
+    connection::{describe, in_time},
     cursor::{Cursor, Losses, Save},
     retention,
     sweep::Sweeper,
@@ -25,9 +25,6 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// The sink is told of the tables this often though they are the same: what its rules look up may have changed.
 const TELL_TABLES_INTERVAL: Duration = Duration::from_secs(30);
 const STATISTICS_INTERVAL: Duration = Duration::from_secs(10);
-/// Emptying the log is tried this often at least, however short the retention.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
-const RETENTION_SHARE: u32 = 4;
 /// So long without an answer, and the service says that it is not ready; it waits on.
 const SLOW: Duration = Duration::from_secs(4);
 /// After a loss the service is not ready for this long, so that a probe sees it.
@@ -41,7 +38,7 @@ pub struct Listener<'a, S> {
     tables: Arc<Tables>,
     upkeep_at: Instant,
     statistics_at: Instant,
-    retention_at: Instant,
+    log: retention::Watch,
     lost_at: Option<Instant>,
     tables_told_at: Instant,
     /// When all transactions below have ended, so have those whose changes were lost.
@@ -66,8 +63,7 @@ impl<'a, S: Sink> Listener<'a, S> {
             tables,
             upkeep_at: now,
             statistics_at: now,
-            // At once: where sessions are short, nobody would ever do it.
-            retention_at: now,
+            log: retention::Watch::default(),
             lost_at: None,
             tables_told_at: now,
             loss_settles_at: None,
@@ -170,19 +166,21 @@ impl<'a, S: Sink> Listener<'a, S> {
         self.look_for_losses().await?;
         if now >= self.statistics_at {
             self.statistics_at = now + STATISTICS_INTERVAL;
-            let log = in_time("measuring the log", retention::statistics(self.sweeper.connection())).await?;
-            self.capture.metrics.log_bytes.set(log.bytes);
-            self.capture.metrics.log_oldest_seconds.set(log.oldest_seconds as i64);
+            let seconds = in_time("looking at the log", retention::oldest(self.sweeper.connection())).await?;
+            self.capture.metrics.log_oldest_seconds.set(seconds as i64);
         }
-        if now >= self.retention_at {
-            let retention = self.capture.options.retention;
-            self.retention_at = now + RETENTION_INTERVAL.min(retention / RETENTION_SHARE);
-            failpoint::hit(Failpoint::Rotating)?;
-            let emptied = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await?;
-            failpoint::hit(Failpoint::Rotated)?;
-            if emptied > 0 {
-                tracing::info!(slots = emptied, "the change log gave back what is past the retention");
+        // Each time: what is written from one to the next may be above the log's limit.
+        let (retention, began) = (self.capture.options.retention, Instant::now());
+        failpoint::hit(Failpoint::Rotating)?;
+        let rotated = in_time("emptying the log", retention::rotate(self.sweeper.connection(), retention)).await;
+        failpoint::hit(Failpoint::Rotated)?;
+        match rotated {
+            Ok(rotated) => self.log.note(&rotated, retention.bytes, began.elapsed(), &self.capture.metrics),
+            // Events go on though the log can't be emptied, for a disk that is full or a right that was taken.
+            Err(CaptureError::Postgres(error)) if error.as_db_error().is_some() => {
+                self.log.failed(&describe(&error), &self.capture.metrics);
             }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

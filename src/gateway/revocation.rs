@@ -36,6 +36,8 @@ const BENEFIT_OF_DOUBT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(500);
 /// Sign-ins end by the wall clock, which may be set: so it is looked at this often.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
+/// A clock that is behind the last look by more than this was set back.
+const SET_BACK: TimeDelta = TimeDelta::seconds(10);
 
 /// The signed-in clients, and those of them whose sign-in is in doubt.
 ///
@@ -65,6 +67,8 @@ struct State {
     grave: BTreeSet<(Instant, u64)>,
     /// How often something was put in doubt.
     doubts: u64,
+    /// What the clock said when it was looked at last.
+    looked_at: DateTime<Utc>,
 }
 
 struct Entry {
@@ -185,6 +189,11 @@ impl Standing {
         let mut over = Vec::new();
         let mut state = self.state();
         let now = Utc::now();
+        if now + SET_BACK < std::mem::replace(&mut state.looked_at, now) {
+            // When they are due was reckoned by a clock that was ahead: they would not be asked about until it is so late again.
+            let all: Vec<u64> = state.clients.keys().copied().collect();
+            all.into_iter().for_each(|id| state.doubt(id, false));
+        }
         while let Some(&(at, id)) = state.due.first().filter(|(at, _)| *at <= now) {
             state.due.remove(&(at, id));
             let Some(entry) = state.clients.get_mut(&id) else { continue };

@@ -1,17 +1,25 @@
-//! The log is bounded: what is past the retention and swept goes, and nothing else.
+//! The log is bounded by age: what is past the retention and swept goes, and nothing else. By size: log_size.rs.
 
 use std::{
     cell::Cell,
     time::{Duration, Instant},
 };
 
-use crate::support::{database::Database, eventually, server::Server, service::Service};
+use serde_json::json;
+
+use crate::support::{
+    client::Client,
+    database::Database,
+    eventually,
+    server::Server,
+    service::{Service, url},
+};
 
 /// Several times as long as it takes to save the cursor.
 const HELD_BACK: Duration = Duration::from_secs(3);
 
 async fn rotate(database: &Database) -> i32 {
-    database.row("select rowcast.rotate('0 seconds')", &[]).await.get(0)
+    database.row("select emptied from rowcast.rotate('0 seconds', null)", &[]).await.get(0)
 }
 
 async fn logged(database: &Database) -> i64 {
@@ -77,7 +85,7 @@ async fn what_is_younger_than_the_retention_stays() {
     // The writers move on, so that the row's slot is one that could be emptied.
     database.run("select setval('rowcast.slot', (pg_sequence_last_value('rowcast.slot') + 1) % 3)").await;
     for _ in 0..4 {
-        let emptied: i32 = database.row("select rowcast.rotate('1 hour')", &[]).await.get(0);
+        let emptied: i32 = database.row("select emptied from rowcast.rotate('1 hour', null)", &[]).await.get(0);
         assert_eq!(emptied, 0);
     }
     assert_eq!(database.count("select count(*) from rowcast.change where new ->> 'stock' = '902'").await, 1);
@@ -110,5 +118,37 @@ async fn the_log_does_not_grow_over_many_rotations() {
         service.metric("rowcast_changes_swept_total*").await == written
     })
     .await;
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_service_that_was_down_for_longer_than_the_retention_load_anew_and_nothing_is_lost() {
+    // On a server of its own, where no other test's transaction holds the cursor back.
+    let server = Server::start(&[]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    let seller = |service: &Service, since: serde_json::Value| {
+        let address = url(service.address);
+        async move { Client::connect(&address, json!({ "userId": "seller-1", "since": since })).await.expect("connects") }
+    };
+    let service = Service::start(&database).await;
+    let mut client = seller(&service, json!(null)).await;
+    client.emit_with_ack("ping", json!(null)).await;
+    database.run("update products set stock = 50 where id = 'product-1'").await;
+    let since = client.event_named("product:stock_changed").await["metadata"]["position"].clone();
+    service.stop().await;
+
+    for stock in 51..=60 {
+        database.run(&format!("update products set stock = {stock} where id = 'product-1'")).await;
+    }
+    database.run("update rowcast.change set at = at - interval '25 hours'").await;
+    let service = Service::start(&database).await;
+    eventually("what is past the retention is gone", async || logged(&database).await == 0).await;
+    assert_eq!(service.metric("rowcast_changes_swept_total*").await, 10.0, "each was swept before it went, and once");
+    let mut back = seller(&service, since).await;
+    let resync = back.event_named("rowcast:resync").await;
+    assert!(resync["reason"].as_str().unwrap().contains("older than what the change log keeps"), "{resync}");
+    // From here on all is as ever.
+    database.run("update products set stock = 61 where id = 'product-1'").await;
+    back.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 61).await;
     service.stop().await;
 }

@@ -12,10 +12,10 @@ pub mod roles;
 pub mod server;
 pub mod service;
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 /// Waits until `condition` holds, asking again and again; panics with `what` when it never does.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + client::PATIENCE;
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "never came true: {what}");

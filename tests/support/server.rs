@@ -18,7 +18,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one with such settings as `max_prepared_transactions=10`.
+    /// Starts one with such settings as `max_prepared_transactions=10`, which go before its own.
     pub async fn start(settings: &[&str]) -> Self {
         Self::start_version(None, settings).await
     }
@@ -30,7 +30,7 @@ impl Server {
         let directory = env::temp_dir().join(format!("rowcast-test-server-{}-{number}", std::process::id()));
         let mut server = Self { url: String::new(), directory };
         let mut arguments = Vec::new();
-        for setting in settings.iter().copied().chain(["fsync=off", "autovacuum=off"]) {
+        for setting in ["fsync=off", "autovacuum=off"].iter().chain(settings) {
             arguments.extend(["--set", setting]);
         }
         let major = major.map(|major| major.to_string());
