@@ -118,6 +118,7 @@ impl<'a, S: Sink> Listener<'a, S> {
                 }
                 if page.is_old() {
                     drop(page);
+                    failpoint::hit(Failpoint::Paged)?;
                     self.upkeep().await?;
                     continue 'pages;
                 }
