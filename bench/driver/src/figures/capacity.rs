@@ -13,7 +13,7 @@ use crate::{
 };
 
 const LIMIT_MILLISECONDS: f64 = 150.0;
-const SECONDS: f64 = 2.5;
+const SECONDS: f64 = 2.0;
 /// Changes a second between which the answer is looked for.
 const LEAST: f64 = 20.0;
 const MOST: f64 = 500.0;

@@ -66,6 +66,7 @@ pub const ROWS: &[Row] = &[
             Value { before: "p50 ", metric: "fanout-200.p50", unit: " ms" },
             Value { before: "p99 ", metric: "fanout-200.p99", unit: "" },
             Value { before: "", metric: "fanout-200.deliveries", unit: " deliveries/s" },
+            Value { before: "generator ", metric: "fanout-200.generator", unit: " % of its core" },
         ],
         reach: "at least 180,000 deliveries/s, all arrive",
         is_reached: |results| Some(results.median("fanout-200.deliveries", Rowcast)? >= 180_000.0),
@@ -156,12 +157,12 @@ impl Row {
 
     /// What stands where nothing was measured.
     pub fn instead(&self, peer: Peer) -> &'static str {
-        let is_of_the_database = self.values.iter().any(|value| {
-            value.metric.starts_with("writers")
-                || value.metric.starts_with("update-cpu")
-                || value.metric.starts_with("bulk")
-        });
-        if peer == NodeApp && is_of_the_database { "as (c): nothing in the database" } else { "" }
+        let is_of = |figure: &str| self.values.iter().any(|value| value.metric.starts_with(figure));
+        match peer {
+            NodeApp if is_of("writers") || is_of("update-cpu") || is_of("bulk") => "as (c): nothing in the database",
+            NodeApp if is_of("capacity") => "as (a): the same server",
+            _ => "",
+        }
     }
 
     /// `yes`, `no`, or nothing where a value is missing.
