@@ -90,7 +90,7 @@ impl Report<'_> {
             self.results.failures.iter().map(|failure| format!("- not measured: {failure}\n")).collect();
         let text = TEXT
             .replace("{table}", table.trim_end())
-            .replace("{failures}\n", &failures)
+            .replace("{failures}\n\n", &if failures.is_empty() { failures } else { failures + "\n" })
             .replace("{machine}", machine.trim_end())
             .replace("{disturbance}", &self.disturbance())
             .replace("{runs}", &self.options.runs.to_string())

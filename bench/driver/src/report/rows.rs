@@ -32,8 +32,8 @@ pub const ROWS: &[Row] = &[
         about: "commit to client, 1 socket, 50 changes/s",
         values: &[
             Value { before: "p50 ", metric: "latency.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "latency.p99", unit: "" },
-            Value { before: "p50 from the commit's answer ", metric: "latency.after-answer", unit: "" },
+            Value { before: "p99 ", metric: "latency.p99", unit: " ms" },
+            Value { before: "p50 from the commit's answer ", metric: "latency.after-answer", unit: " ms" },
         ],
         reach: "p50 not above (a)",
         is_reached: |results| {
@@ -44,7 +44,7 @@ pub const ROWS: &[Row] = &[
         about: "1,000 sockets in one room, 60 changes/s",
         values: &[
             Value { before: "p50 ", metric: "fanout-60.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "fanout-60.p99", unit: "" },
+            Value { before: "p99 ", metric: "fanout-60.p99", unit: " ms" },
         ],
         reach: "p99 at most 1.2 times (d)",
         is_reached: |results| {
@@ -55,7 +55,7 @@ pub const ROWS: &[Row] = &[
         about: "the same at 100 changes/s",
         values: &[
             Value { before: "p50 ", metric: "fanout-100.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "fanout-100.p99", unit: "" },
+            Value { before: "p99 ", metric: "fanout-100.p99", unit: " ms" },
         ],
         reach: "p99 under 100 ms",
         is_reached: |results| Some(results.median("fanout-100.p99", Rowcast)? < 100.0),
@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
         about: "the same at 200 changes/s",
         values: &[
             Value { before: "p50 ", metric: "fanout-200.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "fanout-200.p99", unit: "" },
+            Value { before: "p99 ", metric: "fanout-200.p99", unit: " ms" },
             Value { before: "", metric: "fanout-200.deliveries", unit: " deliveries/s" },
             Value { before: "generator ", metric: "fanout-200.generator", unit: " % of its core" },
         ],
