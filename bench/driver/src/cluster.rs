@@ -32,12 +32,13 @@ const TEMPLATE: &str = "bench_template";
 #[derive(Debug)]
 pub struct Cluster {
     root: PathBuf,
+    rowcast: PathBuf,
     url: String,
     postmaster: u32,
 }
 
 impl Cluster {
-    /// Starts it in `directory`, with all databases. What this process is pinned to, it is pinned to.
+    /// Starts it in `directory`. What this process is pinned to, it is pinned to.
     pub fn start(root: &Path, directory: &Path, rowcast: &Path) -> Result<Self> {
         let mut command = Command::new(root.join("scripts/postgres"));
         command.arg("start").arg(directory);
@@ -51,8 +52,8 @@ impl Cluster {
         let url = String::from_utf8(output.stdout)?.trim().to_owned();
         let pid_file = fs::read_to_string(directory.join("data/postmaster.pid")).context("Postgres has no pid file")?;
         let postmaster = pid_file.lines().next().and_then(|line| line.parse().ok()).context("expected a pid")?;
-        let cluster = Self { root: root.to_owned(), url, postmaster };
-        cluster.make_databases(rowcast)?;
+        let cluster = Self { root: root.to_owned(), rowcast: rowcast.to_owned(), url, postmaster };
+        cluster.make_template()?;
         Ok(cluster)
     }
 
@@ -64,6 +65,11 @@ impl Cluster {
     /// Its version.
     pub fn version(&self) -> Result<String> {
         sql::value(&self.url, "show server_version")
+    }
+
+    /// The process that all of Postgres' others are children of.
+    pub fn postmaster(&self) -> u32 {
+        self.postmaster
     }
 
     /// Lets the server and all its processes run on these cores.
@@ -82,23 +88,36 @@ impl Cluster {
         format!("{server}/{database}")
     }
 
-    fn make_databases(&self, rowcast: &Path) -> Result<()> {
+    fn make_template(&self) -> Result<()> {
         sql::execute(&self.url, &format!("create database {TEMPLATE}"))?;
         let template = self.url_of(TEMPLATE);
         for file in ["examples/marketplace/schema.sql", "examples/marketplace/seed.sql"] {
             sql::execute(&template, &self.read(file)?)?;
         }
         sql::execute(&template, DATASET)?;
-        sql::execute(&template, "vacuum analyze")?;
-        for database in ["bench_plain", "bench_notify", "bench_rowcast"] {
-            sql::execute(&self.url, &format!("create database {database} template {TEMPLATE}"))?;
+        sql::execute(&template, "vacuum analyze")
+    }
+
+    /// Makes a peer's database anew, so that no figure feels what another one left.
+    pub fn renew(&self, peer: Peer) -> Result<()> {
+        let database = peer.database();
+        sql::execute(&self.url, &format!("drop database if exists {database} with (force)"))?;
+        sql::execute(&self.url, &format!("create database {database} template {TEMPLATE}"))?;
+        match peer {
+            Peer::NodeApp | Peer::Nothing => Ok(()),
+            Peer::NodeListen | Peer::Floor => {
+                sql::execute(&self.url(peer), &self.read("bench/peers/node-listen/trigger.sql")?)
+            }
+            Peer::Rowcast => self.migrate(),
         }
-        sql::execute(&self.url_of("bench_notify"), &self.read("bench/peers/node-listen/trigger.sql")?)?;
-        let migrated = Command::new(rowcast)
+    }
+
+    fn migrate(&self) -> Result<()> {
+        let migrated = Command::new(&self.rowcast)
             .arg("migrate")
             .env("DATABASE_URL", self.url(Peer::Rowcast))
             .output()
-            .with_context(|| format!("cannot run {}", rowcast.display()))?;
+            .with_context(|| format!("cannot run {}", self.rowcast.display()))?;
         if !migrated.status.success() {
             bail!("rowcast migrate failed: {}", String::from_utf8_lossy(&migrated.stderr));
         }

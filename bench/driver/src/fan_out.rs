@@ -9,7 +9,7 @@ use rowcast_bench_load::{
     writer::{Paced, Way, write_paced},
 };
 
-use crate::{audience::Audience, peer::Peer, server::Server};
+use crate::{audience::Audience, peer::Peer, proc, server::Server};
 
 /// How long nothing may arrive until what is missing counts as lost.
 const STALL: Duration = Duration::from_secs(5);
@@ -36,6 +36,8 @@ pub struct Heard {
     pub deliveries_per_second: f64,
     /// Seconds of the server's CPU.
     pub cpu_seconds: f64,
+    /// Seconds of this program's CPU.
+    pub generator_cpu_seconds: f64,
     /// How long it took in all.
     pub seconds: f64,
     /// How many changes there were.
@@ -57,6 +59,7 @@ pub fn measure(peer: Peer, server: &Server, database: &str, audience: &Audience,
     };
 
     let cpu_before = server.cpu_seconds()?;
+    let generator_before = proc::cpu_seconds(std::process::id())?;
     audience.crowd.record(&ledger, messages);
     let started = ledger.now();
     let written = write_paced(&paced, &ledger);
@@ -64,6 +67,7 @@ pub fn measure(peer: Peer, server: &Server, database: &str, audience: &Audience,
     audience.crowd.settle(expected(&ledger, &audience.groups), STALL);
     let arrivals = audience.crowd.arrivals();
     let cpu_seconds = server.cpu_seconds()? - cpu_before;
+    let generator_cpu_seconds = proc::cpu_seconds(std::process::id())? - generator_before;
     written?;
     audience.crowd.require_all()?;
 
@@ -76,6 +80,7 @@ pub fn measure(peer: Peer, server: &Server, database: &str, audience: &Audience,
         p50_after_answer: percentile(&latencies.from_answer, 0.5),
         deliveries_per_second: arrivals.len() as f64 / seconds,
         cpu_seconds,
+        generator_cpu_seconds,
         seconds,
         changes,
     })

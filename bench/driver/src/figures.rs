@@ -75,7 +75,8 @@ impl Figure {
         use Peer::{Floor, NodeApp, NodeListen, Nothing, Rowcast};
         match self {
             Self::Latency | Self::Fanout | Self::Memory | Self::ServiceCpu => &[NodeListen, NodeApp, Floor, Rowcast],
-            Self::Capacity => &[NodeListen, NodeApp, Floor, Rowcast],
+            // (b) has the server of (a).
+            Self::Capacity => &[NodeListen, Floor, Rowcast],
             Self::Writers | Self::UpdateCpu | Self::Bulk => &[Nothing, NodeListen, Floor, Rowcast],
             _ => &[Rowcast],
         }
@@ -94,21 +95,23 @@ impl Figure {
         let is_node = matches!(peer, Peer::NodeListen | Peer::NodeApp);
         match self {
             Self::Latency => 8.0,
-            Self::Fanout if is_node => 38.0,
-            Self::Fanout => 18.0,
-            Self::Capacity if is_node => 30.0,
-            Self::Capacity => 25.0,
+            Self::Fanout if is_node => 28.0,
+            Self::Fanout => 14.0,
+            Self::Capacity if is_node => 22.0,
+            Self::Capacity => 17.0,
+            Self::Writers if peer == Peer::Rowcast => 16.0,
             Self::Writers => 7.0,
             Self::UpdateCpu => 3.0,
-            Self::Bulk => 8.0,
-            Self::Memory => 6.0,
+            Self::Bulk if peer == Peer::Rowcast => 15.0,
+            Self::Bulk => 5.0,
+            Self::Memory => 5.0,
             Self::Backlog => 15.0,
-            Self::ServiceCpu => 11.0,
+            Self::ServiceCpu => 9.0,
             Self::GrowthConnections => 40.0,
-            Self::GrowthRooms => 30.0,
+            Self::GrowthRooms => 35.0,
             Self::GrowthRules => 30.0,
-            Self::GrowthRows => 30.0,
-            Self::GrowthLog => 40.0,
+            Self::GrowthRows => 40.0,
+            Self::GrowthLog => 45.0,
         }
     }
 

@@ -25,6 +25,10 @@ pub struct Options {
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
 
+    /// Repeat a measurement that other programs disturbed, up to N times; then it counts all the same
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub calm: u32,
+
     /// The core for the server under test
     #[arg(long, default_value_t = 1, value_name = "CORE")]
     pub server_core: usize,
@@ -33,12 +37,12 @@ pub struct Options {
     #[arg(long, default_value_t = 0, value_name = "CORE")]
     pub load_core: usize,
 
-    /// The rowcast to measure [default: target/release/rowcast]
-    #[arg(long, value_name = "FILE")]
+    /// The rowcast to measure; without it, scripts/bench builds the checkout's
+    #[arg(long, value_name = "FILE", required_unless_present = "list")]
     pub rowcast: Option<PathBuf>,
 
-    /// A directory for logs and the Postgres cluster, which exists
-    #[arg(long, value_name = "DIRECTORY")]
+    /// An empty directory for logs and the Postgres cluster; scripts/bench makes one
+    #[arg(long, value_name = "DIRECTORY", required_unless_present = "list")]
     pub work: Option<PathBuf>,
 
     /// Keep that directory, with Postgres running in it, and print where it is

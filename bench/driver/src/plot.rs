@@ -18,12 +18,12 @@ pub struct Chart {
     pub x: &'static str,
     /// The axis of the cost.
     pub y: &'static str,
+    /// The unit of the cost.
+    pub unit: &'static str,
     /// Causes and costs.
     pub points: Vec<(f64, f64)>,
-    /// The slope is named for so much more of the cause, as in 1000.0.
-    pub per: f64,
-    /// The same in words, as in `µs for each 1,000 connections`.
-    pub per_what: &'static str,
+    /// The slope's unit, and how many of it one unit of cost for each one of the cause is.
+    pub slope_unit: (&'static str, f64),
 }
 
 /// A straight line.
@@ -52,7 +52,8 @@ impl Chart {
     /// The slope, in words.
     pub fn slope(&self) -> String {
         let line = self.line();
-        format!("{} {}, on top of {}", number(line.slope * self.per), self.per_what, number(line.base))
+        let (slope_unit, factor) = self.slope_unit;
+        format!("{} {slope_unit}, beside {} {}", number(line.slope * factor), number(line.base), self.unit)
     }
 
     /// Writes the plot to `directory`.
@@ -133,10 +134,10 @@ mod tests {
             title: "",
             x: "",
             y: "",
+            unit: "ms",
             points: vec![(0.0, 5.0), (10.0, 25.0), (20.0, 45.0)],
-            per: 10.0,
-            per_what: "µs for each ten",
+            slope_unit: ("µs for each", 1e3),
         };
-        assert_eq!(chart.slope(), "20 µs for each ten, on top of 5");
+        assert_eq!(chart.slope(), "2,000 µs for each, beside 5 ms");
     }
 }

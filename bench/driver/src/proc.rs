@@ -2,18 +2,29 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Seconds of CPU, user and system, that all threads of the process have used.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    times(pid).map(|[user, system, ..]| user + system)
+}
+
+/// The same with its children that have ended and were waited for, and theirs.
+pub fn cpu_seconds_with_ended_children(pid: u32) -> Result<f64> {
+    times(pid).map(|times| times.iter().sum())
+}
+
+/// Seconds: user, system, and both of the children that have ended.
+fn times(pid: u32) -> Result<[f64; 4]> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
-    // The second field is a name in brackets, which may hold anything; utime and stime are the 14th and the 15th.
+    // The second field is a name in brackets, which may hold anything; utime is the 14th.
     let after_name = text.rsplit_once(')').context("/proc/PID/stat has no name")?.1;
-    let mut ticks = after_name.split_whitespace().skip(11).map(str::parse::<u64>);
-    let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
-        anyhow::bail!("/proc/{pid}/stat has no utime and stime: {text}");
+    let mut ticks = after_name.split_whitespace().skip(11).map(str::parse::<f64>);
+    let mut next = || match ticks.next() {
+        Some(Ok(ticks)) => Ok(ticks / rustix::param::clock_ticks_per_second() as f64),
+        _ => bail!("expected four times in /proc/{pid}/stat, found {text}"),
     };
-    Ok((user + system) as f64 / rustix::param::clock_ticks_per_second() as f64)
+    Ok([next()?, next()?, next()?, next()?])
 }
 
 /// The same for a process of one thread, to the nanosecond where the kernel keeps count of it.

@@ -6,7 +6,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use crate::{machine::Machine, options::Options, peer::Peer, plot::number, results::Results};
+use crate::{
+    disturbance::TOLERATED_CORES, machine::Machine, options::Options, peer::Peer, plot::number, results::Results,
+};
 use rows::ROWS;
 
 /// Everything that the report says beside the figures is in this text.
@@ -48,10 +50,21 @@ impl Report<'_> {
                 chart.points.iter().map(|(x, y)| format!("{}: {}", number(*x), number(*y))).collect();
             text += &format!("\n{} ({}): {}\n    {}\n", chart.title, chart.y, chart.slope(), points.join(", "));
         }
+        if self.results.disturbed > 0 {
+            text += &format!("\n{}\n", self.disturbance());
+        }
         for failure in &self.results.failures {
             text += &format!("\nFAILED {failure}\n");
         }
         text
+    }
+
+    /// How many measurements are not to be trusted much.
+    fn disturbance(&self) -> String {
+        format!(
+            "Other programs used more than {TOLERATED_CORES} cores during {} of {} measurements.",
+            self.results.disturbed, self.results.measurements
+        )
     }
 
     /// Writes benchmarks.md and bench/*.svg below `docs`.
@@ -77,8 +90,9 @@ impl Report<'_> {
             self.results.failures.iter().map(|failure| format!("- not measured: {failure}\n")).collect();
         let text = TEXT
             .replace("{table}", table.trim_end())
-            .replace("{failures}\n", &failures)
+            .replace("{failures}\n\n", &if failures.is_empty() { failures } else { failures + "\n" })
             .replace("{machine}", machine.trim_end())
+            .replace("{disturbance}", &self.disturbance())
             .replace("{runs}", &self.options.runs.to_string())
             .replace("{minutes}", &format!("{:.0}", (self.seconds / 60.0).ceil()))
             .replace("{slopes}", slopes.trim_end())

@@ -8,11 +8,15 @@ use crate::{peer::Peer, plot::Chart};
 pub type Metric = &'static str;
 
 /// Everything that was measured so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Results {
     values: BTreeMap<(Metric, Peer), Vec<f64>>,
     /// What could not be measured, in words.
     pub failures: Vec<String>,
+    /// How many measurements there were.
+    pub measurements: u32,
+    /// How many of them other programs disturbed.
+    pub disturbed: u32,
     /// The plots.
     pub charts: Vec<Chart>,
 }

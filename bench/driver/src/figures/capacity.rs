@@ -13,7 +13,7 @@ use crate::{
 };
 
 const LIMIT_MILLISECONDS: f64 = 150.0;
-const SECONDS: f64 = 2.5;
+const SECONDS: f64 = 2.0;
 /// Changes a second between which the answer is looked for.
 const LEAST: f64 = 20.0;
 const MOST: f64 = 500.0;
@@ -25,21 +25,30 @@ pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
     let mut stage = None;
     for _ in 0..STEPS {
         let rate = (good * bad).sqrt();
-        match attempt(bench, peer, &mut stage, rate) {
-            Ok(heard) if heard.p99 < LIMIT_MILLISECONDS => {
-                good = rate;
-                best = heard.deliveries_per_second;
-            }
-            Ok(_) => bad = rate,
-            // Too much for it, or for the generator: sockets were cut, or the rate could not be kept. Begin with new ones.
-            Err(_) => {
-                bad = rate;
-                stage = None;
-            }
+        match attempt_twice(bench, peer, &mut stage, rate) {
+            Some(heard) => (good, best) = (rate, heard.deliveries_per_second),
+            None => bad = rate,
         }
     }
     results.add("capacity", peer, best);
     Ok(())
+}
+
+/// What was heard, if it was heard in time. A near miss is tried once more: one hiccup would halve the answer.
+fn attempt_twice(bench: &Bench, peer: Peer, stage: &mut Option<(Audience, Server)>, rate: f64) -> Option<Heard> {
+    for _ in 0..2 {
+        match attempt(bench, peer, stage, rate) {
+            Ok(heard) if heard.p99 < LIMIT_MILLISECONDS => return Some(heard),
+            Ok(heard) if heard.p99 < 2.0 * LIMIT_MILLISECONDS => {}
+            Ok(_) => return None,
+            // Too much for it, or for the generator: sockets were cut, or the rate could not be kept. New ones are needed.
+            Err(_) => {
+                *stage = None;
+                return None;
+            }
+        }
+    }
+    None
 }
 
 fn attempt(bench: &Bench, peer: Peer, stage: &mut Option<(Audience, Server)>, rate: f64) -> Result<Heard> {

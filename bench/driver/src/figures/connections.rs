@@ -40,18 +40,18 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
         title: "CPU for a change that all hear",
         x: "connections in one room",
         y: "ms of the service's CPU for one change",
+        unit: "ms",
         points: cpu,
-        per: 1_000.0,
-        per_what: "ms for each 1,000 connections (µs for each)",
+        slope_unit: ("µs for each connection", 1e3),
     });
     results.charts.push(Chart {
         name: "connections-memory",
         title: "Memory",
         x: "idle connections",
         y: "MB of the service",
+        unit: "MB",
         points: memory,
-        per: 1_000.0,
-        per_what: "MB for each 1,000 connections",
+        slope_unit: ("KB for each connection", 1024.0),
     });
     Ok(())
 }

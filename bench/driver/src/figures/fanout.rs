@@ -18,25 +18,34 @@ struct Step {
     p50: Metric,
     p99: Metric,
     deliveries: Metric,
+    generator: Metric,
 }
 
 const STEPS: [Step; 3] = [
-    Step { changes_per_second: 60.0, p50: "fanout-60.p50", p99: "fanout-60.p99", deliveries: "fanout-60.deliveries" },
+    Step {
+        changes_per_second: 60.0,
+        p50: "fanout-60.p50",
+        p99: "fanout-60.p99",
+        deliveries: "fanout-60.deliveries",
+        generator: "fanout-60.generator",
+    },
     Step {
         changes_per_second: 100.0,
         p50: "fanout-100.p50",
         p99: "fanout-100.p99",
         deliveries: "fanout-100.deliveries",
+        generator: "fanout-100.generator",
     },
     Step {
         changes_per_second: 200.0,
         p50: "fanout-200.p50",
         p99: "fanout-200.p99",
         deliveries: "fanout-200.deliveries",
+        generator: "fanout-200.generator",
     },
 ];
 
-const SECONDS: f64 = 4.0;
+const SECONDS: f64 = 3.0;
 
 pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
     let server = bench.start(peer)?;
@@ -50,6 +59,7 @@ pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
         results.add(step.p50, peer, heard.p50);
         results.add(step.p99, peer, heard.p99);
         results.add(step.deliveries, peer, heard.deliveries_per_second);
+        results.add(step.generator, peer, 100.0 * heard.generator_cpu_seconds / heard.seconds);
     }
     results.add("memory.loaded", peer, (server.peak_kilobytes()? - empty) / SOCKETS as f64);
     Ok(())

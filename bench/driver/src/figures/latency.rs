@@ -10,7 +10,7 @@ use crate::{
     results::Results,
 };
 
-const RATE: Rate = Rate { changes_per_second: 50.0, seconds: 5.0 };
+const RATE: Rate = Rate { changes_per_second: 50.0, seconds: 4.0 };
 
 pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
     let server = bench.start(peer)?;

@@ -32,18 +32,18 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
         title: "CPU for a change that one hears",
         x: "rooms",
         y: "µs of the service's CPU for one change",
+        unit: "µs",
         points: cpu,
-        per: 10_000.0,
-        per_what: "µs for each 10,000 rooms",
+        slope_unit: ("µs for each 1,000 rooms", 1e3),
     });
     results.charts.push(Chart {
         name: "rooms-memory",
         title: "Memory, 500 connections",
         x: "rooms",
         y: "MB of the service",
+        unit: "MB",
         points: memory,
-        per: 1_000.0,
-        per_what: "MB for each 1,000 rooms",
+        slope_unit: ("KB for each room", 1024.0),
     });
     Ok(())
 }

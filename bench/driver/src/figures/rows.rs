@@ -32,18 +32,18 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
         title: "Until the commit is answered",
         x: "rows of one transaction",
         y: "ms",
+        unit: "ms",
         points: committed,
-        per: 1_000.0,
-        per_what: "ms for each 1,000 rows (µs for each)",
+        slope_unit: ("µs for each row", 1e3),
     });
     results.charts.push(Chart {
         name: "rows-processed",
         title: "Until the service has processed all",
         x: "rows of one transaction",
         y: "ms",
+        unit: "ms",
         points: processed,
-        per: 1_000.0,
-        per_what: "ms for each 1,000 rows (µs for each)",
+        slope_unit: ("µs for each row", 1e3),
     });
     Ok(())
 }

@@ -40,9 +40,9 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
         title: "CPU for a change",
         x: "rules on the table, beside those that are built in",
         y: "µs of the service's CPU for one change",
+        unit: "µs",
         points,
-        per: 1.0,
-        per_what: "µs for each rule",
+        slope_unit: ("µs for each rule", 1.0),
     });
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 const SOCKETS: usize = 1_000;
-const RATE: Rate = Rate { changes_per_second: 100.0, seconds: 8.0 };
+const RATE: Rate = Rate { changes_per_second: 100.0, seconds: 6.0 };
 
 pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
     let server = bench.start(peer)?;

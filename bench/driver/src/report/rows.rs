@@ -32,8 +32,8 @@ pub const ROWS: &[Row] = &[
         about: "commit to client, 1 socket, 50 changes/s",
         values: &[
             Value { before: "p50 ", metric: "latency.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "latency.p99", unit: "" },
-            Value { before: "p50 from the commit's answer ", metric: "latency.after-answer", unit: "" },
+            Value { before: "p99 ", metric: "latency.p99", unit: " ms" },
+            Value { before: "p50 from the commit's answer ", metric: "latency.after-answer", unit: " ms" },
         ],
         reach: "p50 not above (a)",
         is_reached: |results| {
@@ -44,7 +44,7 @@ pub const ROWS: &[Row] = &[
         about: "1,000 sockets in one room, 60 changes/s",
         values: &[
             Value { before: "p50 ", metric: "fanout-60.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "fanout-60.p99", unit: "" },
+            Value { before: "p99 ", metric: "fanout-60.p99", unit: " ms" },
         ],
         reach: "p99 at most 1.2 times (d)",
         is_reached: |results| {
@@ -55,7 +55,7 @@ pub const ROWS: &[Row] = &[
         about: "the same at 100 changes/s",
         values: &[
             Value { before: "p50 ", metric: "fanout-100.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "fanout-100.p99", unit: "" },
+            Value { before: "p99 ", metric: "fanout-100.p99", unit: " ms" },
         ],
         reach: "p99 under 100 ms",
         is_reached: |results| Some(results.median("fanout-100.p99", Rowcast)? < 100.0),
@@ -64,8 +64,9 @@ pub const ROWS: &[Row] = &[
         about: "the same at 200 changes/s",
         values: &[
             Value { before: "p50 ", metric: "fanout-200.p50", unit: " ms" },
-            Value { before: "p99 ", metric: "fanout-200.p99", unit: "" },
+            Value { before: "p99 ", metric: "fanout-200.p99", unit: " ms" },
             Value { before: "", metric: "fanout-200.deliveries", unit: " deliveries/s" },
+            Value { before: "generator ", metric: "fanout-200.generator", unit: " % of its core" },
         ],
         reach: "at least 180,000 deliveries/s, all arrive",
         is_reached: |results| Some(results.median("fanout-200.deliveries", Rowcast)? >= 180_000.0),
@@ -156,12 +157,12 @@ impl Row {
 
     /// What stands where nothing was measured.
     pub fn instead(&self, peer: Peer) -> &'static str {
-        let is_of_the_database = self.values.iter().any(|value| {
-            value.metric.starts_with("writers")
-                || value.metric.starts_with("update-cpu")
-                || value.metric.starts_with("bulk")
-        });
-        if peer == NodeApp && is_of_the_database { "as (c): nothing in the database" } else { "" }
+        let is_of = |figure: &str| self.values.iter().any(|value| value.metric.starts_with(figure));
+        match peer {
+            NodeApp if is_of("writers") || is_of("update-cpu") || is_of("bulk") => "as (c): nothing in the database",
+            NodeApp if is_of("capacity") => "as (a): the same server",
+            _ => "",
+        }
     }
 
     /// `yes`, `no`, or nothing where a value is missing.
