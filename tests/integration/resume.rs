@@ -59,6 +59,28 @@ async fn what_happened_while_it_was_away_comes_in_order_then_a_word_that_this_wa
     service.stop().await;
 }
 
+/// What somebody hears of orders from a position on, until it is brought up to date.
+async fn orders_since(service: &Service, user: &str, since: &str) -> Vec<Value> {
+    let mut client =
+        Client::connect(&url(service.address), json!({ "userId": user, "since": since })).await.expect("signed in");
+    let events = client.events_until(|name, _| name == "rowcast:resumed").await;
+    events.into_iter().filter(|(name, _)| name == "order:updated").map(|(_, event)| event).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_right_ended_while_it_was_away_does_not_hear_what_happened_while_it_had_it() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let since = heard_and_left(&database, &service).await;
+    database.run("update orders set tracking_number = 'T-1' where seller_id = 'seller-1'").await;
+    let heard = orders_since(&service, "helper-1", &since).await;
+    assert!(!heard.is_empty(), "a collaborator hears the store's orders");
+    database.run("update user_store_memberships set status = 'revoked' where user_id = 'helper-1'").await;
+    assert_eq!(orders_since(&service, "helper-1", &since).await, Vec::<Value>::new());
+    assert_eq!(orders_since(&service, "seller-1", &since).await.len(), heard.len());
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_was_away_while_a_table_was_truncated_is_told_to_load_anew() {
     let database = Database::marketplace().await;
