@@ -145,6 +145,7 @@ pub struct Process {
     pub admin: SocketAddr,
     child: Child,
     panics: Arc<Mutex<Vec<String>>>,
+    #[allow(dead_code, reason = "each test binary uses a part of it")]
     warnings: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -236,6 +237,7 @@ impl Process {
     }
 
     /// The last lines of its log that are warnings or errors.
+    #[allow(dead_code, reason = "each test binary uses a part of it")]
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.lock().expect("no panic under the lock").iter().cloned().collect()
     }
