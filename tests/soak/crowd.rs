@@ -24,10 +24,11 @@ const WRITERS: u64 = 4;
 /// One socket in so many hears of every row.
 const HEARS_ALL: u64 = 200;
 /// How long a socket stays, and how long it is away, in milliseconds.
-const STAYS: std::ops::Range<u64> = 20_000..100_000;
+const STAYS: std::ops::Range<u64> = 40_000..160_000;
 const AWAY: std::ops::Range<u64> = 500..5_000;
-/// So long after a change was committed a socket must have heard of it.
-const HEARS_WITHIN: Duration = Duration::from_secs(30);
+/// So long after a change was committed a socket must have heard of it: longer than the service tries to bring one up to
+/// date before it tells it to load anew.
+const HEARS_WITHIN: Duration = Duration::from_secs(90);
 
 /// How far the writers are: of each row the version that is about to be written, and the one that is committed.
 struct Row {

@@ -92,6 +92,9 @@ async fn for_an_hour_no_socket_misses_a_change_and_nothing_grows() {
         true => println!("too short to judge what grows: that takes {SHORTEST_TO_JUDGE} s"),
         false => wrongs.extend(grows),
     }
+    if !wrongs.is_empty() {
+        println!("the service's last warnings:\n{}", process.warnings().join("\n"));
+    }
     assert!(process.terminate().await, "it stops in time");
     assert!(wrongs.is_empty(), "{}", wrongs[..wrongs.len().min(20)].join("\n"));
 }

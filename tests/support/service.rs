@@ -1,6 +1,7 @@
 //! The service, in this process or as the real binary.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     process::Stdio,
     sync::{Arc, Mutex},
@@ -27,6 +28,9 @@ use super::{
     database::Database,
     eventually,
 };
+
+/// So many warnings of a process are kept.
+const WARNINGS: usize = 30;
 
 /// A port that the system chooses.
 const FREE_PORT: &str = "127.0.0.1:0";
@@ -141,6 +145,8 @@ pub struct Process {
     pub admin: SocketAddr,
     child: Child,
     panics: Arc<Mutex<Vec<String>>>,
+    #[allow(dead_code, reason = "each test binary uses a part of it")]
+    warnings: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Process {
@@ -182,13 +188,21 @@ impl Process {
         let admin = find("admin on http://").await;
         let address = find("listening on http://").await;
         let panics = Arc::<Mutex<Vec<String>>>::default();
+        let warnings = Arc::<Mutex<VecDeque<String>>>::default();
         // Whoever doesn't read a pipe stops the one who writes.
         tokio::spawn({
-            let panics = panics.clone();
+            let (panics, warnings) = (panics.clone(), warnings.clone());
             async move {
                 // Of a panic its line, and the message that follows.
                 let mut following = 0;
                 while let Ok(Some(line)) = lines.next_line().await {
+                    if line.contains("WARN") || line.contains("ERROR") {
+                        let mut warnings = warnings.lock().expect("no panic under the lock");
+                        warnings.push_back(line.clone());
+                        if warnings.len() > WARNINGS {
+                            warnings.pop_front();
+                        }
+                    }
                     following = if line.contains("panicked at") { 2 } else { following };
                     if following > 0 {
                         following -= 1;
@@ -197,7 +211,7 @@ impl Process {
                 }
             }
         });
-        Self { address, admin, child, panics }
+        Self { address, admin, child, panics, warnings }
     }
 
     pub async fn ready(self) -> Self {
@@ -220,6 +234,12 @@ impl Process {
     /// What its log says of panics.
     pub fn panics(&self) -> Vec<String> {
         self.panics.lock().expect("no panic under the lock").clone()
+    }
+
+    /// The last lines of its log that are warnings or errors.
+    #[allow(dead_code, reason = "each test binary uses a part of it")]
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().expect("no panic under the lock").iter().cloned().collect()
     }
 
     /// kill -9
