@@ -1,7 +1,7 @@
 //! The log is bounded by size: above its limit the oldest that was swept goes, however young it is; what was not swept never
 //! does, and no writer waits for any of it. By age: retention.rs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use rowcast::{byte_size::ByteSize, config::Config};
 use tokio::sync::watch;
@@ -184,7 +184,10 @@ async fn no_writer_is_held_up_through_many_rotations_and_each_change_is_swept_on
                 let client = connect(&url).await;
                 client.batch_execute("set statement_timeout = '1s'").await.unwrap();
                 let mut written = 0;
+                // No faster than a build for tests sweeps them on a busy machine: what is not swept is not emptied.
+                let mut pace = tokio::time::interval(Duration::from_millis(10));
                 while !*stopped.borrow() {
+                    pace.tick().await;
                     let sql = "update products set stock = coalesce(stock, 0) + 1 where id = $1";
                     written += client.execute(sql, &[&format!("product-{number}")]).await.expect("no writer waits");
                 }
@@ -192,12 +195,10 @@ async fn no_writer_is_held_up_through_many_rotations_and_each_change_is_swept_on
             })
         })
         .collect();
-    let mut emptied = 0;
-    eventually("the log is emptied fifteen times", async || {
-        emptied += rotate(&database).await.0;
-        emptied >= 15
-    })
-    .await;
+    // Each time the cursor has to be saved first.
+    for _ in 0..15 {
+        eventually("a slot of the log is emptied", async || rotate(&database).await.0 > 0).await;
+    }
     stop.send_replace(true);
     let mut written = 0;
     for writer in writers {
