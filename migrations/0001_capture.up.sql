@@ -118,6 +118,9 @@ revoke all on function rowcast.chosen(jsonb, text[]) from public;
 -- An expression of its own costs a transaction about as much as what it works out, so the block has few: of `captured`,
 -- f1 is the row before, f2 the row after, f3 the id, f4 the slot, and f5 nothing but the doorbell.
 --
+-- Its trigger is called _rowcast_capture: Postgres fires row triggers in the order of their names, and what one of the
+-- application's makes of the same row has to come after what fired it.
+--
 -- Arguments: the constant payload of its NOTIFY; and where not all columns are captured, or the table is partitioned, what
 -- rowcast.chosen() takes.
 create function rowcast.capture() returns trigger
@@ -161,7 +164,7 @@ begin
       if pg_partition_root(tg_relid) is not null then
         select n.nspname, c.relname into watched_schema, watched_table
         from pg_partition_ancestors(tg_relid) with ordinality as a (relation, distance)
-        join pg_trigger t on t.tgrelid = a.relation and t.tgname = 'rowcast_capture' and t.tgparentid = 0
+        join pg_trigger t on t.tgrelid = a.relation and t.tgname = '_rowcast_capture' and t.tgparentid = 0
         join pg_class c on c.oid = a.relation
         join pg_namespace n on n.oid = c.relnamespace
         order by a.distance limit 1;
@@ -207,7 +210,7 @@ from pg_catalog.pg_trigger t
 cross join lateral (select position('\x00'::bytea in t.tgargs)) as e (first)  -- where the first argument ends
 join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
+where t.tgname = '_rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
 comment on view rowcast.watched is 'The tables whose changes are captured.';
 
 -- Makes a table watched: select rowcast.watch('public.products', array['secret']);
@@ -242,14 +245,14 @@ begin
 
   arguments := case when wanted = '{}' and kind = 'r' then '' else format(', %L', wanted) end;
   execute format(
-    'create or replace trigger rowcast_capture after insert or update or delete on %s '
+    'create or replace trigger _rowcast_capture after insert or update or delete on %s '
     'for each row execute function rowcast.capture(%L%s)',
     relation, json_build_object('table', schema || '.' || name, 'op', 'ROW')::text, arguments);
   execute format(
     'create or replace trigger rowcast_truncate after truncate on %s '
     'for each statement execute function rowcast.capture(%L%s)',
     relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
-  execute format('alter table %s enable trigger rowcast_capture, enable trigger rowcast_truncate', relation);
+  execute format('alter table %s enable trigger _rowcast_capture, enable trigger rowcast_truncate', relation);
   return 'watched';
 end
 $$;
@@ -262,10 +265,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from pg_trigger t
-                 where t.tgrelid = relation and t.tgname in ('rowcast_capture', 'rowcast_truncate')) then
+                 where t.tgrelid = relation and t.tgname in ('_rowcast_capture', 'rowcast_truncate')) then
     return 'unchanged';
   end if;
-  execute format('drop trigger if exists rowcast_capture on %s', relation);
+  execute format('drop trigger if exists _rowcast_capture on %s', relation);
   execute format('drop trigger if exists rowcast_truncate on %s', relation);
   return 'unwatched';
 end

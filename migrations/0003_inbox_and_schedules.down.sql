@@ -23,7 +23,7 @@ begin
 end
 $$;
 
-drop trigger rowcast_capture on rowcast.dead_letter;
+drop trigger _rowcast_capture on rowcast.dead_letter;
 drop index rowcast.dead_letter_by_rule;
 drop index rowcast.dead_letter_by_age;
 alter table rowcast.dead_letter drop column attempts, drop column asked_at;

@@ -44,7 +44,7 @@ create table rowcast.notified (
 create index notified_by_age on rowcast.notified (at);
 comment on table rowcast.notified is 'Ids of the notifications that have been written; kept for as long as the change log.';
 
-create trigger rowcast_capture after insert or update or delete on rowcast.notification
+create trigger _rowcast_capture after insert or update or delete on rowcast.notification
 for each row execute function rowcast.capture('{"table" : "rowcast.notification", "op" : "ROW"}');
 create trigger rowcast_truncate after truncate on rowcast.notification
 for each statement execute function rowcast.capture('{"table" : "rowcast.notification", "op" : "TRUNCATE"}');
@@ -221,7 +221,7 @@ create index dead_letter_by_age on rowcast.dead_letter (at);
 
 -- To be tried again is a change like any other: it is logged and swept, so that there is one way to the clients, and
 -- whoever is away hears of it later.
-create trigger rowcast_capture after update of asked_at on rowcast.dead_letter
+create trigger _rowcast_capture after update of asked_at on rowcast.dead_letter
 for each row when (new.asked_at is distinct from old.asked_at and new.asked_at is not null)
 execute function rowcast.capture('{"table" : "rowcast.dead_letter", "op" : "ROW"}');
 

@@ -26,7 +26,7 @@ from pg_catalog.pg_trigger t
 cross join lateral (select position('\x00'::bytea in t.tgargs)) as e (first)  -- where the first argument ends
 join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
+where t.tgname = '_rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
 comment on view rowcast.watched is 'The tables whose changes are captured.';
 select rowcast.grant_gateway(privilege.grantee::regrole)
 from pg_catalog.pg_class c cross join lateral aclexplode(c.relacl) privilege
@@ -67,14 +67,14 @@ begin
 
   arguments := case when wanted = '{}' and kind = 'r' then '' else format(', %L', wanted) end;
   execute format(
-    'create or replace trigger rowcast_capture after insert or update or delete on %s '
+    'create or replace trigger _rowcast_capture after insert or update or delete on %s '
     'for each row execute function rowcast.capture(%L%s)',
     relation, json_build_object('table', schema || '.' || name, 'op', 'ROW')::text, arguments);
   execute format(
     'create or replace trigger rowcast_truncate after truncate on %s '
     'for each statement execute function rowcast.capture(%L%s)',
     relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
-  execute format('alter table %s enable trigger rowcast_capture, enable trigger rowcast_truncate', relation);
+  execute format('alter table %s enable trigger _rowcast_capture, enable trigger rowcast_truncate', relation);
   return 'watched';
 end
 $$;

@@ -63,7 +63,7 @@ cross join lateral (select substring(after_2.arguments from position('\x00'::byt
   as after_3 (arguments)
 join pg_catalog.pg_class c on c.oid = t.tgrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where t.tgname = 'rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
+where t.tgname = '_rowcast_capture' and t.tgfoid = 'rowcast.capture'::regproc and t.tgparentid = 0;
 
 -- Makes a table watched: select rowcast.watch('public.products', array['secret']);
 -- or, with a list of the only columns:  select rowcast.watch('public.users', only_columns => array['id', 'role']);
@@ -115,14 +115,14 @@ begin
                     when wanted <> '{}' or kind = 'p' then format(', %L', wanted)
                     else '' end;
   execute format(
-    'create or replace trigger rowcast_capture after insert or update or delete on %s '
+    'create or replace trigger _rowcast_capture after insert or update or delete on %s '
     'for each row execute function rowcast.capture(%L%s)',
     relation, json_build_object('table', schema || '.' || name, 'op', 'ROW')::text, arguments);
   execute format(
     'create or replace trigger rowcast_truncate after truncate on %s '
     'for each statement execute function rowcast.capture(%L%s)',
     relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
-  execute format('alter table %s enable trigger rowcast_capture, enable trigger rowcast_truncate', relation);
+  execute format('alter table %s enable trigger _rowcast_capture, enable trigger rowcast_truncate', relation);
   return 'watched';
 end
 $$;

@@ -305,7 +305,7 @@ impl Migrator {
              join pg_namespace n on n.oid = c.relnamespace
              where l.granted and a.pid <> pg_backend_pid() and c.relkind in ('r', 'p')
                and (l.mode <> 'AccessShareLock'
-                    or exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'rowcast_capture')
+                    or exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '_rowcast_capture')
                        and a.xact_start < now() - interval '1 second')
                and n.nspname not in ('pg_catalog', 'information_schema')
                and l.database = (select oid from pg_database where datname = current_database())

@@ -172,7 +172,7 @@ impl World {
             let done = async {
                 let client = cluster::connect(&url_for(&self.cluster.url().borrow(), "postgres", DATABASE)).await?;
                 client
-                    .batch_execute(&format!("set lock_timeout = '2s'; begin; {sql}; commit"))
+                    .batch_execute(&format!("set lock_timeout = '500ms'; begin; {sql}; commit"))
                     .await
                     .map_err(|error| format!("{sql}: {error:?}"))
             };

@@ -247,7 +247,7 @@ async fn the_sql_for_a_table_that_is_not_watched_makes_it_live() {
 async fn the_sql_for_disabled_triggers_makes_the_events_live_and_keeps_what_is_left_out() {
     let database = Database::marketplace().await;
     database.run("select rowcast.watch('public.products', array['sku'])").await;
-    database.run("alter table products disable trigger rowcast_capture").await;
+    database.run("alter table products disable trigger _rowcast_capture").await;
     let (sql, reason) = remedy(&report(&database).await, "product:created");
     assert_eq!(reason, "the triggers of products are missing or disabled");
     database.run(&sql).await;

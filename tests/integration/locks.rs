@@ -82,7 +82,7 @@ async fn uninstall_behind_a_long_read_names_it_and_succeeds_when_it_ends() {
 
     reader.batch_execute("commit").await.unwrap();
     assert!(uninstall.wait().await.unwrap().success());
-    assert_eq!(database.count("select count(*) from pg_trigger where tgname like 'rowcast%'").await, 0);
+    assert_eq!(database.count("select count(*) from pg_trigger where tgname like '%rowcast%'").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

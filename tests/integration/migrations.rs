@@ -37,7 +37,7 @@ async fn the_applications_schema_gains_triggers_alone_and_uninstall_takes_them_a
     let (mut expected, found) = (statements(&before), statements(&migrated));
     let added: Vec<&String> = found.iter().filter(|statement| !expected.contains(statement)).collect();
     for statement in &added {
-        let ours = statement.starts_with("CREATE TRIGGER rowcast_capture AFTER INSERT OR DELETE OR UPDATE ON public.")
+        let ours = statement.starts_with("CREATE TRIGGER _rowcast_capture AFTER INSERT OR DELETE OR UPDATE ON public.")
             || statement.starts_with("CREATE TRIGGER rowcast_truncate AFTER TRUNCATE ON public.");
         assert!(ours && statement.contains(" EXECUTE FUNCTION rowcast.capture("), "{statement}");
     }
@@ -145,7 +145,7 @@ async fn down_undoes_one_migration_at_a_time_until_nothing_is_left() {
     let database = Database::marketplace().await;
     database.run("select rowcast.watch('order_items')").await;
     let triggers = "select count(*) from pg_trigger t join pg_class c on c.oid = t.tgrelid
-                    where t.tgname like 'rowcast%' and c.relnamespace = 'public'::regnamespace";
+                    where t.tgname like '%rowcast%' and c.relnamespace = 'public'::regnamespace";
 
     let newest = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
     assert!(newest.contains("undone   0004"), "{newest}");
@@ -254,7 +254,7 @@ async fn of_a_table_with_a_list_only_these_columns_are_ever_in_the_log() {
     assert_eq!(database.count(listed).await, 1);
 
     // Watched again, as an inactive rule advises, it keeps its list.
-    database.run("alter table accounts disable trigger rowcast_capture").await;
+    database.run("alter table accounts disable trigger _rowcast_capture").await;
     rowcast(&database.url, &["watch", "accounts"]).await.succeeded();
     assert_eq!(database.count(listed).await, 1);
     rowcast(&database.url, &["unwatch", "accounts"]).await.succeeded();

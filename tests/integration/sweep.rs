@@ -97,3 +97,23 @@ async fn a_change_is_heard_at_once_while_another_transaction_is_open() {
     .await;
     service.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_of_the_application_makes_of_the_row_is_logged_after_what_fired_it() {
+    let database = Database::marketplace().await;
+    // Postgres fires row triggers in the order of their names.
+    database
+        .run(
+            "create function touch() returns trigger language plpgsql as
+               $$ begin update products set sku = 'touched' where id = new.id; return null; end $$;
+             create trigger a_touch after update on products for each row when (pg_trigger_depth() < 1)
+               execute function touch();
+             update products set stock = 777 where id = 'product-1'",
+        )
+        .await;
+    let order =
+        "select string_agg(concat_ws('/', old ->> 'stock' <> '777', new ->> 'sku' = 'touched'), ' ' order by id)
+                 from rowcast.change";
+    let order: String = database.row(order, &[]).await.get(0);
+    assert_eq!(order, "t/f f/t", "whether the stock changed, and whether the row is touched");
+}
