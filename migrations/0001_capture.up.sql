@@ -115,8 +115,9 @@ revoke all on function rowcast.chosen(jsonb, text[]) from public;
 -- share it and rings. A transaction that shares it needn't ring, since the listener can't doze off before it has ended.
 -- A full NOTIFY queue would fail the COMMIT, so from half full on nobody rings, and the listener comes by itself.
 --
--- An expression of its own costs a transaction about as much as what it works out, so the block has few: of `captured`,
--- f1 is the row before, f2 the row after, f3 the id, f4 the slot, and f5 nothing but the doorbell.
+-- An expression of its own costs a transaction about as much as what it works out, so the block has few, and where all
+-- columns are captured but one, though the other way needs the same id, slot and doorbell. Of `captured`, f1 is the row
+-- before, f2 the row after, f3 the id, f4 the slot, and f5 nothing but the doorbell.
 --
 -- Its trigger is called _rowcast_capture: Postgres fires row triggers in the order of their names, and what one of the
 -- application's makes of the same row has to come after what fired it.

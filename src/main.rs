@@ -6,7 +6,7 @@ use clap::Parser;
 use rowcast::cli::{Cli, run};
 
 /// Measured against the system's: an event is many small allocations, of which that spent two fifths of the service's time
-/// under load (docs/benchmarks.md).
+/// under load (docs/how-it-works.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

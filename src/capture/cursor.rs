@@ -24,6 +24,9 @@ pub const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 /// goes by the saved one, isn't held up.
 const IDLE_SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
+// What is written here waits for the disk of the server that is written to, whatever that has for replicas: positions rest on
+// it. Each statement says so itself, since behind a pooler nothing can be set for the session.
+
 const LOAD: &str = "
 select c.system_identifier, s.system_identifier::text, d.oid, c.snapshot::text, c.target::text, c.page_id, c.loss, c.generation, c.holder, c.timeline
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
@@ -35,9 +38,13 @@ const TIMELINE: &str = "select ('x' || left(pg_walfile_name(pg_current_wal_inser
 const CLAIM: &str = "
 update rowcast.cursor set generation = generation + 1, holder = $1, timeline = coalesce($2, timeline),
   era = case when $3 or timeline <> $2 then (random() * 2147483647)::integer else era end
+from (select set_config('synchronous_commit', 'local', true)) as here
 returning generation, era";
 
-const BEGIN_ERA: &str = "update rowcast.cursor set era = (random() * 2147483647)::integer returning era";
+const BEGIN_ERA: &str = "
+update rowcast.cursor set era = (random() * 2147483647)::integer
+from (select set_config('synchronous_commit', 'local', true)) as here
+returning era";
 
 /// How many of these changes the log doesn't have.
 const MISSING: &str = "
@@ -55,10 +62,10 @@ const TOOK_BACK: Owed = Owed::LoadAnew("the database has lost changes that were 
 const START_ANEW: &str = "select rowcast.start_anew()::text";
 
 /// Whoever stands before a loss can't be told all that happened since.
-const FORGET_THE_PAST: &str = "update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())";
+const FORGET_THE_PAST: &str = "
+update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())
+from (select set_config('synchronous_commit', 'local', true)) as here";
 
-/// Its commit waits for the disk of the server that is written to, whatever it has for replicas: positions rest on it. Said in
-/// the statement, since behind a pooler nothing can be set for the session.
 const SAVE: &str = "
 update rowcast.cursor set snapshot = $1::text::pg_snapshot, target = $2::text::pg_snapshot, page_id = $3, loss = $4,
   saved_at = now()
@@ -76,7 +83,7 @@ select coalesce(pg_sequence_last_value(l.sequence), 0),
             when not has_sequence_privilege(p.proowner, l.sequence, 'USAGE, UPDATE')
               then format('%s, who owns rowcast.capture(), has no USAGE on the sequence rowcast.loss', p.proowner::regrole)
             when (select count(*) from pg_catalog.pg_inherits i where i.inhparent = to_regclass('rowcast.change')) <> 4
-              then 'a partition of rowcast.change is gone or detached'
+              then 'a partition of rowcast.change is gone or detached, with what was in it and not swept'
        end
 from (select to_regclass('rowcast.loss') as sequence) l
 left join pg_catalog.pg_proc p on p.oid = to_regprocedure('rowcast.capture()')";
@@ -167,11 +174,7 @@ impl Cursor {
     /// takes for ended, and never those below a snapshot that survived in the table. What the sink took when this process
     /// held the lease last is not handed to it again if nobody else has held it since. The memory stays as it is until all
     /// of this has worked, but for what clients are owed.
-    pub async fn claim(client: &Client, memory: &mut Memory, holder: &str, pooled: bool) -> Result<(), CaptureError> {
-        if !pooled {
-            // Of the server that is written to, whatever it has for replicas: see `position`.
-            client.batch_execute("set synchronous_commit = local").await?;
-        }
+    pub async fn claim(client: &Client, memory: &mut Memory, holder: &str) -> Result<(), CaptureError> {
         let row = client.query_typed_opt(LOAD, &[]).await?.ok_or(CaptureError::NoCursor)?;
         let (actual, database): (String, u32) = (row.try_get(1)?, row.try_get(2)?);
         let stored = Stored::read(&row)?;

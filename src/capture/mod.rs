@@ -213,7 +213,7 @@ impl<S: Sink> Capture<S> {
         self.metrics.standby.set(0);
 
         let tables = Arc::new(in_time("reading the watched tables", tables::read(&connection)).await?);
-        let claim = Cursor::claim(&connection, memory, holder, pooled);
+        let claim = Cursor::claim(&connection, memory, holder);
         let claimed = in_time("claiming the cursor", claim).await;
         match memory.owed.take() {
             None => {}

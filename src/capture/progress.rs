@@ -38,7 +38,7 @@ pub struct Listener<'a, S> {
     tables: Arc<Tables>,
     upkeep_at: Instant,
     statistics_at: Instant,
-    log: retention::Watch,
+    log: retention::LimitAlarm,
     lost_at: Option<Instant>,
     tables_told_at: Instant,
     /// When all transactions below have ended, so have those whose changes were lost.
@@ -63,7 +63,7 @@ impl<'a, S: Sink> Listener<'a, S> {
             tables,
             upkeep_at: now,
             statistics_at: now,
-            log: retention::Watch::default(),
+            log: retention::LimitAlarm::default(),
             lost_at: None,
             tables_told_at: now,
             loss_settles_at: None,

@@ -36,11 +36,11 @@ pub struct Rotated {
 
 /// Whether the log is within its limit, and since when that was said.
 #[derive(Debug, Default)]
-pub struct Watch {
+pub struct LimitAlarm {
     said_at: Option<Instant>,
 }
 
-impl Watch {
+impl LimitAlarm {
     /// Notes what came of it, after so long, and says so if the log is above its limit all the same.
     ///
     /// The service stays ready: what was not swept yet is kept, and nobody is served worse for it.
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_log_above_its_limit_is_told_only_while_something_keeps_it_there() {
-        let (metrics, mut watch) = (Metrics::new(), Watch::default());
+        let (metrics, mut alarm) = (Metrics::new(), LimitAlarm::default());
         let cases = [
             (rotated(5, None), 0),
             (rotated(11, Some("a lock")), 1),
@@ -123,9 +123,9 @@ mod tests {
             (rotated(11, None), 0),
         ];
         for (rotated, told) in cases {
-            watch.note(&rotated, 10, Duration::ZERO, &metrics);
+            alarm.note(&rotated, 10, Duration::ZERO, &metrics);
             assert_eq!(metrics.log_over_limit.get(), told, "{rotated:?}");
-            assert_eq!(watch.said_at.is_some(), told == 1);
+            assert_eq!(alarm.said_at.is_some(), told == 1);
         }
     }
 }

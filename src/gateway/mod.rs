@@ -186,7 +186,7 @@ impl Gateway {
         *self.shared.position.lock().expect("no panic under the lock") = Some(position);
     }
 
-    /// While another instance captures, clients are turned away, so that they come to that one.
+    /// While this instance does not capture, clients are turned away, so that they come to the one that does.
     pub fn stand_by(&self, standing_by: bool) {
         let changed = self.shared.standing_by.swap(standing_by, Ordering::SeqCst) != standing_by;
         if changed && standing_by {
@@ -203,7 +203,7 @@ impl Gateway {
         self.shared.position()
     }
 
-    /// Whether another instance captures.
+    /// Whether clients are turned away.
     pub fn is_standing_by(&self) -> bool {
         self.shared.standing_by.load(Ordering::SeqCst)
     }

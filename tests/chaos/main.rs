@@ -165,7 +165,8 @@ impl World {
         Ok(())
     }
 
-    /// Runs statements in the application's database as superuser; a lock that is in the way is tried for again.
+    /// Runs statements in the application's database as superuser; a lock that is in the way is tried for again. It is waited for
+    /// below Postgres' deadlock_timeout, so that who writes meanwhile is never the one that Postgres ends.
     async fn in_database(&self, sql: &str) -> Result<(), String> {
         let deadline = Instant::now() + RECOVERS_WITHIN;
         loop {

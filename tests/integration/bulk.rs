@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Instant};
 
 use serde_json::json;
 
-use super::cli::Files;
+use super::{cli::Files, shelf};
 use crate::support::{
     database::Database,
     eventually,
@@ -88,33 +88,13 @@ async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory
 /// Postgres ends a statement that lasts too long; a page that takes its time in our hands is not one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn large_rows_that_take_long_to_look_up_do_not_end_the_session() {
-    const SLOW: &str = r#"
-[[room]]
-room = "shelf"
-join = "true"
-
-[[lookup]]
-name = "slow"
-returns = "one"
-cache = "0s"
-sql = "select w.key, 'x' as name from unnest($1::text[]) as w (key), lateral (select pg_sleep(2.2 * (w.key is not null)::int / 40.0)) as s"
-
-[[rule]]
-event = "file:new"
-table = "files"
-on = ["insert"]
-lookups = { named = { use = "slow", key = "string(row.id)" } }
-data = { id = "row.id", name = "named.name" }
-to = [{ rooms = ["shelf"] }]
-"#;
+    const LOOKUP: &str = "select w.key, 'x' as name from unnest($1::text[]) as w (key), lateral (select pg_sleep(2.2 * (w.key is not null)::int / 40.0)) as s";
     const ROWS: usize = 400;
     let database = Database::empty().await;
     database.run("create table files (id int primary key, body text)").await;
     database.migrate().await;
     database.run("select rowcast.watch('files')").await;
-    let rules = Files::new(&[("rules.toml", SLOW)]);
-    let mut config = rowcast::config::Config::default();
-    config.catalog.dir = Some(rules.path().into());
+    let (config, _rules) = shelf::with_lookup("files", LOOKUP);
     let service = Service::start_with(&database, config).await;
     let mut client = service.visit().await;
     client.emit_with_ack("join", json!({ "room": "shelf" })).await;
@@ -122,7 +102,7 @@ to = [{ rooms = ["shelf"] }]
     let former = database.count(session).await;
     database.run(&format!("insert into files select n, repeat('x', 200000) from generate_series(1, {ROWS}) n")).await;
     for id in 1..=ROWS {
-        assert_eq!(client.event_named("file:new").await["data"]["id"], id);
+        assert_eq!(client.event_named("thing:new").await["data"]["id"], id);
     }
     assert_eq!(database.count(session).await, former, "the session ended");
     service.stop().await;

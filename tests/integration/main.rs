@@ -29,6 +29,7 @@ mod restart;
 mod resume;
 mod retention;
 mod revocation;
+mod shelf;
 mod sign_in;
 mod sweep;
 mod tls;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rowcast::{
     catalog::{Catalog, Engine, Settings},
     change::Tables,
+    config::Config,
     position::Position,
 };
 use serde_json::{Value, json};
@@ -313,4 +314,25 @@ async fn failpoints_are_there_in_a_build_for_tests() {
     let mut child = command.stderr(std::process::Stdio::null()).kill_on_drop(true).spawn().expect("the binary starts");
     let status = tokio::time::timeout(Duration::from_secs(20), child.wait()).await.expect("it aborts").unwrap();
     assert!(!status.success() && status.code().is_none(), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_cannot_capture_yet_turns_clients_away_until_it_does() {
+    let database = Database::marketplace().await;
+    database.run("alter table rowcast.cursor rename to elsewhere").await;
+    let service = Service::launch(&database, Config::default()).await;
+    eventually("it says why it does not capture", async || {
+        get(service.admin, "/readyz").await.is_ok_and(|(_, reason)| reason.contains("rowcast.cursor"))
+    })
+    .await;
+    let refused = Client::connect(&url(service.address), json!({ "userId": "buyer-1" })).await.err();
+    assert!(refused.is_some_and(|refused| refused.0.contains("503")), "what another one tells, it would not hear");
+    database.run("alter table rowcast.elsewhere rename to cursor").await;
+    eventually("it captures", async || get(service.admin, "/readyz").await.is_ok_and(|(status, _)| status == 200))
+        .await;
+    let mut buyer = service.connect("buyer-1").await;
+    buyer.emit_with_ack("join:product", json!({ "productId": "product-1" })).await;
+    database.run("update products set stock = 77 where id = 'product-1'").await;
+    buyer.event_named("product:stock_changed").await;
+    service.stop().await;
 }

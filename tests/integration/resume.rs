@@ -2,11 +2,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use rowcast::config::Config;
 use serde_json::{Value, json};
 
 use crate::{
-    cli::Files,
+    shelf,
     support::{
         client::Client,
         database::Database,
@@ -221,33 +220,14 @@ async fn a_session_that_ends_while_it_waits_behind_a_long_transaction_does_not_k
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_a_lookup_took_too_long_for_is_not_left_out_of_what_was_missed() {
-    const RULES: &str = r#"
-[[room]]
-room = "shelf"
-join = "true"
-
-[[lookup]]
-name = "slow"
-returns = "one"
-cache = "0s"
-sql = "select w.key, 'x' as name from unnest($1::text[]) as w (key), pace, lateral (select pg_sleep(seconds)) as s"
-
-[[rule]]
-event = "thing:new"
-table = "things"
-on = ["insert"]
-lookups = { named = { use = "slow", key = "row.id" } }
-data = { id = "row.id", name = "named.name" }
-to = [{ rooms = ["shelf"] }]
-"#;
+    const LOOKUP: &str =
+        "select w.key, 'x' as name from unnest($1::text[]) as w (key), pace, lateral (select pg_sleep(seconds)) as s";
     let database = Database::empty().await;
     database.run("create table things (id text primary key); create table pace (seconds float8)").await;
     database.run("insert into pace values (0)").await;
     database.migrate().await;
     database.run("select rowcast.watch('things')").await;
-    let files = Files::new(&[("rules.toml", RULES)]);
-    let mut config = Config::default();
-    config.catalog.dir = Some(files.path().into());
+    let (mut config, _rules) = shelf::with_lookup("things", LOOKUP);
     config.lookups.statement_timeout = Duration::from_millis(500);
     let service = Service::start_with(&database, config).await;
     let live = service.visit().await;

@@ -9,6 +9,7 @@ use crate::{
     peer::Peer,
     plot::Chart,
     results::Results,
+    server::Server,
     sql,
 };
 
@@ -24,7 +25,7 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
     warm_up(peer, &server, &url, &audience)?;
     let (mut latency, mut cpu) = (Vec::new(), Vec::new());
     for size in SIZES {
-        let rows = fill_log(&url, size)?;
+        let rows = fill_log(bench, &server, size)?;
         bench.tidy(peer)?;
         bench.catch_up(peer, Some(&server))?;
         let heard = measure_fan_out(peer, &server, &url, &audience, RATE)?;
@@ -54,12 +55,14 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
 }
 
 /// Fills the log with copies of rows that are in it, whose transactions have been swept. Gives how many there are then.
-fn fill_log(url: &str, at_least: i64) -> Result<i64> {
+fn fill_log(bench: &Bench, server: &Server, at_least: i64) -> Result<i64> {
+    let peer = Peer::Rowcast;
+    let url = &bench.url(peer);
     let count = || sql::value::<i64>(url, "select count(*) from rowcast.change");
     let mut rows = count()?;
     if rows == 0 {
         sql::execute(url, "update products set description = description || '.' where id like 'product-1%'")?;
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        bench.catch_up(peer, Some(server))?;
         rows = count()?;
     }
     while rows < at_least {
