@@ -1,7 +1,7 @@
 //! What `rowcast migrate`, `uninstall` and `watch` put into the application's database, and take out again.
 
 use crate::support::{
-    command::{Ran, dump, psql, rowcast},
+    command::{Ran, dump_of_definitions, psql, rowcast},
     database::Database,
 };
 
@@ -30,10 +30,10 @@ fn migration_file(name: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_applications_schema_gains_triggers_alone_and_uninstall_takes_them_away() {
     let database = Database::unmigrated().await;
-    let Some(before) = dump(&database.url).await else { return };
+    let Some(before) = dump_of_definitions(&database.url).await else { return };
 
     rowcast(&database.url, &["migrate"]).await.succeeded();
-    let migrated = dump(&database.url).await.expect("as before");
+    let migrated = dump_of_definitions(&database.url).await.expect("as before");
     let (mut expected, found) = (statements(&before), statements(&migrated));
     let added: Vec<&String> = found.iter().filter(|statement| !expected.contains(statement)).collect();
     for statement in &added {
@@ -50,7 +50,7 @@ async fn the_applications_schema_gains_triggers_alone_and_uninstall_takes_them_a
     assert_eq!(sorted(expected), sorted(found), "nothing was changed or taken away");
 
     rowcast(&database.url, &["uninstall", "--yes"]).await.succeeded();
-    assert_eq!(dump(&database.url).await.expect("as before"), before, "byte by byte");
+    assert_eq!(dump_of_definitions(&database.url).await.expect("as before"), before, "byte by byte");
     assert!(objects(&database).await.is_empty());
 }
 

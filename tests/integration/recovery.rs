@@ -11,11 +11,11 @@ use rowcast::{
 };
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
-use tokio::{net::TcpListener, process::Command, sync::watch, time::Instant};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::support::{
     client::Client,
-    command::{psql, run, tool},
+    command::{pg_dump, psql},
     database::Database,
     eventually,
     proxy::Proxy,
@@ -260,13 +260,12 @@ async fn a_position_of_a_version_to_come_is_answered_with_the_reason_wherever_it
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_dump_that_is_restored_on_another_server_is_captured_anew_and_positions_of_the_first_are_told_so() {
-    let Some(pg_dump) = tool("pg_dump") else { return };
     let database = Database::marketplace().await;
     let service = Service::start(&database).await;
     let mut client = seller(&service, None).await;
     let since = heard(&database, &mut client, 50).await;
-    let dump = run(Command::new(pg_dump).args(["-d", &database.url]), "").await.succeeded().stdout;
     service.stop().await;
+    let Some(dump) = pg_dump(&database.url, &[]).await else { return };
 
     let server = Server::start(&[]).await;
     let restored = Database::empty_on(&server.url).await;

@@ -67,23 +67,27 @@ pub async fn psql(url: &str, arguments: &[&str], input: &str) -> Option<Ran> {
     Some(run(Command::new(psql).args(["--no-psqlrc", "-v", "ON_ERROR_STOP=1", "-d", url]).args(arguments), input).await)
 }
 
-/// The definition of the schema `public`, without what changes from one dump to the next; `None` (with the reason printed)
-/// where this machine has no pg_dump that reads this server.
-pub async fn dump(url: &str) -> Option<String> {
+/// pg_dump of a database; `None` (with the reason printed) where this machine has none that reads this server.
+pub async fn pg_dump(url: &str, arguments: &[&str]) -> Option<String> {
     let pg_dump = tool("pg_dump")?;
-    let dump = run(Command::new(pg_dump).args(["--schema-only", "--schema", "public", "-d", url]), "").await;
+    let dump = run(Command::new(pg_dump).args(arguments).args(["-d", url]), "").await;
     if dump.stderr.contains("server version mismatch") {
         eprintln!("skipped: the pg_dump of this machine is older than the server");
         return None;
     }
+    Some(dump.succeeded().stdout)
+}
+
+/// The definition of the schema `public`, without what changes from one dump to the next; `None` as in [`pg_dump`].
+pub async fn dump_of_definitions(url: &str) -> Option<String> {
+    let dump = pg_dump(url, &["--schema-only", "--schema", "public"]).await?;
     // Newer ones fence the dump with a random key.
-    let lines = dump.succeeded().stdout;
-    let lines = lines.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
+    let lines = dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"));
     Some(lines.map(|line| format!("{line}\n")).collect())
 }
 
 /// A program of Postgres: beside the server's binaries, else on the PATH.
-pub fn tool(name: &str) -> Option<PathBuf> {
+fn tool(name: &str) -> Option<PathBuf> {
     static SERVER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let beside = SERVER.get_or_init(|| {
         let output = std::process::Command::new(server::script()).arg("bin").stderr(Stdio::null()).output().ok()?;
