@@ -47,7 +47,9 @@ pub async fn open(config: &LookupConfig, url: &DatabaseUrl, purpose: &str) -> Re
     let plain = url.for_pool()?.application_name(&format!("rowcast {purpose}"));
     let limit = format!("{}ms", config.statement_timeout.as_millis());
     let lock_limit = format!("{}ms", LOCK_TIMEOUT.as_millis());
-    let limited = plain.clone().options([("statement_timeout", limit), ("lock_timeout", lock_limit)]);
+    // What is asked many times a second is over before it would have been compiled.
+    let limited =
+        plain.clone().options([("statement_timeout", &*limit), ("lock_timeout", &*lock_limit), ("jit", "off")]);
     let options = match try_out(&limited).await {
         Ok(()) => limited,
         Err(error) if is_refused(&error) => {
