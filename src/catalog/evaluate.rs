@@ -15,7 +15,7 @@ use super::{
     expression::{Expression, Scope, Surroundings},
     lookups::{Found, Runner, Unavailable},
     own_tables::OwnTables,
-    query::Patience,
+    query::{Patience, Prepared},
     rule::{AudienceRule, Rule},
     value::RowView,
 };
@@ -99,7 +99,18 @@ impl Engine {
         let mut patience = Patience::default();
         let prepared = self.runner.prepare(&self.catalog.lookups, &mut patience).await;
         let own = OwnTables::survey(&self.catalog.schedules, self.runner.pool(), &mut patience).await;
-        let (live, inactive) = bind::bind(&self.catalog, tables, &own, &prepared);
+        self.bind_with(tables, &own, &prepared)
+    }
+
+    /// Decides which rules are live where no database can be asked: those that look nothing up.
+    pub fn bind_without_lookups(&mut self, tables: &Tables) -> Vec<Inactive> {
+        let refused = || Prepared::Refused("there is no database".to_owned());
+        let prepared: Vec<_> = self.catalog.lookups.iter().map(|_| refused()).collect();
+        self.bind_with(tables, &OwnTables::unseen(&self.catalog.schedules), &prepared)
+    }
+
+    fn bind_with(&mut self, tables: &Tables, own: &OwnTables, prepared: &[Prepared]) -> Vec<Inactive> {
+        let (live, inactive) = bind::bind(&self.catalog, tables, own, prepared);
         self.live = live;
         inactive
     }
@@ -339,16 +350,9 @@ impl Engine {
 #[cfg(test)]
 impl Engine {
     /// Binds without a database: what the lookups give is told beforehand.
-    pub(super) fn bind_prepared(
-        &mut self,
-        tables: &Tables,
-        prepared: impl Fn(&str) -> super::query::Prepared,
-    ) -> Vec<Inactive> {
+    pub(super) fn bind_prepared(&mut self, tables: &Tables, prepared: impl Fn(&str) -> Prepared) -> Vec<Inactive> {
         let prepared: Vec<_> = self.catalog.lookups.iter().map(|lookup| prepared(&lookup.name)).collect();
-        let (live, inactive) =
-            bind::bind(&self.catalog, tables, &OwnTables::unseen(&self.catalog.schedules), &prepared);
-        self.live = live;
-        inactive
+        self.bind_with(tables, &OwnTables::unseen(&self.catalog.schedules), &prepared)
     }
 
     /// Has the lookup rest, as if Postgres had just ended it for its time.

@@ -47,7 +47,6 @@ impl OwnTables {
     }
 
     /// Without asking: of the schedules' rows nothing is known.
-    #[cfg(test)]
     pub fn unseen(schedules: &[Schedule]) -> Self {
         let mut tables = Self::of_gateway();
         tables.0.extend(schedules.iter().map(|schedule| (schedule.table(), Ok(None))));

@@ -85,6 +85,10 @@ use crate::{event::EnvelopeStyle, journal::Journal, metrics::Metrics, position::
 /// before it is in memory.
 const TRANSPORT_LIMIT_FACTOR: usize = 4;
 
+/// In bytes, for what one client sends, and kept for as long as it is connected. Most messages are shorter, and a longer one
+/// is read in pieces.
+const READ_BUFFER: usize = 1024;
+
 /// A handle on the gateway; cheap to clone.
 #[derive(Clone)]
 pub struct Gateway {
@@ -137,6 +141,7 @@ impl Gateway {
         let (layer, io) = SocketIo::builder()
             .max_buffer_size(config.buffer_per_socket.get())
             .max_payload(transport_limit as u64)
+            .ws_read_buffer_size(READ_BUFFER)
             .ws_max_message_size(transport_limit)
             .ws_max_frame_size(transport_limit)
             .with_parser(ParserConfig::common().max_incoming_binary_buf_size(transport_limit))
@@ -201,6 +206,11 @@ impl Gateway {
     /// Where a client stands that hears the next event first; `None` until the first sweep.
     pub fn position(&self) -> Option<Position> {
         self.shared.position()
+    }
+
+    /// How many clients are connected.
+    pub fn sockets(&self) -> usize {
+        self.shared.rooms.size().0
     }
 
     /// Whether clients are turned away.

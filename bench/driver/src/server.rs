@@ -19,6 +19,12 @@ use crate::proc;
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Longer than rowcast's presence_interval of 2 s, after which it tells how often the products were looked at.
+const QUIET: Duration = Duration::from_millis(2500);
+const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
+/// In cores.
+const QUIET_SHARE: f64 = 0.02;
+
 /// A running server. Dropped, it is stopped.
 #[derive(Debug)]
 pub struct Server {
@@ -56,6 +62,22 @@ impl Server {
     /// Seconds of CPU that it has used.
     pub fn cpu_seconds(&self) -> Result<f64> {
         proc::cpu_seconds(self.child.id())
+    }
+
+    /// Waits until it has done what it does some seconds later: until it hardly used a processor for [`QUIET`].
+    pub fn wait_until_quiet(&self) -> Result<()> {
+        let deadline = Instant::now() + QUIET_TIMEOUT;
+        loop {
+            let before = self.cpu_seconds()?;
+            std::thread::sleep(QUIET);
+            let share = (self.cpu_seconds()? - before) / QUIET.as_secs_f64();
+            if share < QUIET_SHARE {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("expected the server to fall quiet within {QUIET_TIMEOUT:?}, found it using {share} cores");
+            }
+        }
     }
 
     /// Kilobytes of memory that it has now.

@@ -21,6 +21,8 @@ pub fn measure(bench: &Bench, results: &mut Results) -> Result<()> {
     for each in ROOMS_EACH {
         let server = bench.start(peer)?;
         let audience = Audience::of_products(&server.address, SOCKETS, each)?;
+        // Each product that is looked at makes an event of its own, once.
+        server.wait_until_quiet()?;
         let rooms = f64::from(SOCKETS * each);
         memory.push((rooms, server.resident_kilobytes()? / 1024.0));
         let heard = measure_fan_out(peer, &server, &bench.url(peer), &audience, RATE)
