@@ -1,6 +1,10 @@
 //! A page of changes through the rules of the built-in catalog, and an event into its envelope.
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    hint::black_box,
+    sync::{Arc, LazyLock},
+};
 
 use criterion::{Criterion, Throughput};
 use futures_util::FutureExt;
@@ -12,6 +16,7 @@ use rowcast::{
     wire,
 };
 use sqlx::postgres::PgPoolOptions;
+use tokio::runtime::Runtime;
 
 /// A product as capture writes it.
 const PRODUCT: &str = r#"{"id":"product-1","seller_id":"store-1","name":"Stoneware mug","description":"Thrown by hand, holds 350 ml.","price":24.00,"sku":"SKU-1","image":"","images":null,"category":"Kitchen","category_level_1_id":null,"category_level_2_id":null,"category_level_3_id":null,"product_type":"in-stock","stock":1000,"deposit_amount":null,"requires_deposit":0,"variants":null,"discount_percentage":null,"promotion_active":0,"promotion_end_date":null,"shipping_type":null,"flat_shipping_rate":null,"status":"active"}"#;
@@ -52,6 +57,9 @@ fn evaluate(engine: &mut Engine, page: &Page) -> Vec<Event> {
 
 /// The built-in catalog on a table of products that no lookup can be asked about.
 fn engine() -> Engine {
+    // A pool belongs to one, though nobody is asked.
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
+    let _entered = RUNTIME.enter();
     let catalog = Catalog::built_in(&Settings::new()).expect("the built-in catalog has no faults");
     let pool = PgPoolOptions::new().connect_lazy("postgres://nobody@localhost/nothing").expect("a well-formed URL");
     let mut engine = Engine::new(Arc::new(catalog), pool);

@@ -1,7 +1,7 @@
 //! What each change goes through in the service: its rules are evaluated, its events encoded, and put into the buffers of
 //! the sockets that hear them.
 //!
-//! `cargo bench` compares with the last run; `cargo bench -- --save-baseline NAME` keeps one to compare with later, by
+//! `cargo bench --bench hot_path` compares with the last run; `… -- --save-baseline NAME` keeps one to compare with later, by
 //! `--baseline NAME`.
 
 mod deliver;
