@@ -36,6 +36,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::evaluate::stock_changed;
 
 const SOCKETS: u64 = 100;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn bench(criterion: &mut Criterion) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -89,6 +90,7 @@ impl Stage {
             self.gateway.deliver(&self.event);
             delivering += began.elapsed();
             while self.read.load(Ordering::Acquire) < before + SOCKETS {
+                assert!(began.elapsed() < PATIENCE, "expected {SOCKETS} sockets to read an event, some did not");
                 tokio::task::yield_now().await;
             }
         }

@@ -78,8 +78,11 @@ pub async fn reading(client: &Client, sql: &str, takes_keys: bool) -> Result<Rea
     reading
 }
 
+/// Those of the application and of rowcast.
 fn tables_in(node: &Value, found: &mut BTreeSet<String>) {
-    if let (Some(schema), Some(table)) = (node["Schema"].as_str(), node["Relation Name"].as_str()) {
+    if let (Some(schema), Some(table)) = (node["Schema"].as_str(), node["Relation Name"].as_str())
+        && schema != "pg_catalog"
+    {
         found.insert(TableName::new(schema, table).to_string());
     }
     node["Plans"].as_array().into_iter().flatten().for_each(|child| tables_in(child, found));
