@@ -40,7 +40,7 @@ create table rowcast.change (
 comment on table rowcast.change is 'The change log. Written by capture triggers, swept by the rowcast service.';
 
 -- A vacuum would freeze rows that are truncated soon, and keep them from it while it lasts. And to compress a row that
--- goes as soon costs a writer more than the rest of its capture, so only what would not fit a page is compressed.
+-- goes as soon costs a writer two thirds of the rest of its capture, so only what would not fit a page is compressed.
 create table rowcast.change_0 partition of rowcast.change for values in (0)
   with (autovacuum_vacuum_insert_threshold = -1, toast_tuple_target = 8160);
 create table rowcast.change_1 partition of rowcast.change for values in (1)

@@ -67,17 +67,20 @@ impl Stage {
     fn set(runtime: &Runtime, event: Event) -> Self {
         runtime.block_on(async {
             let room = event.audiences[0].rooms[0].clone();
-            let (gateway, address) = serve(room).await;
+            let metrics = Arc::new(Metrics::new());
+            let (gateway, address) = serve(room, metrics.clone()).await;
             let read = Arc::<AtomicU64>::default();
-            for _ in 0..SOCKETS {
-                listen(&address, read.clone()).await;
-            }
-            let stage = Self { gateway, event, read };
-            // A client knows a moment before the server that it is connected.
-            while stage.gateway.sockets() < SOCKETS as usize {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            stage
+            let connected = async {
+                for _ in 0..SOCKETS {
+                    listen(&address, read.clone()).await;
+                }
+                // A client knows a moment before the server that it is connected.
+                while (metrics.sockets.get() as u64) < SOCKETS {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, connected).await.expect("all sockets connect in time");
+            Self { gateway, event, read }
         })
     }
 
@@ -98,14 +101,14 @@ impl Stage {
     }
 }
 
-async fn serve(own_room: Room) -> (Gateway, String) {
+async fn serve(own_room: Room, metrics: Arc<Metrics>) -> (Gateway, String) {
     let limits = LimitsConfig { connections_per_address: NonZeroUsize::MAX, ..LimitsConfig::default() };
     let among = Neighbours {
         policy: Arc::new(Alone(own_room)),
         sign_in: Arc::new(Nobody),
         replay: Arc::new(Nobody),
         inbox: Arc::new(Nobody),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         journal: Arc::new(Journal::new(JournalConfig::default())),
     };
     let (gateway, socket_io) = Gateway::new(GatewayConfig::default(), limits, among);

@@ -208,11 +208,6 @@ impl Gateway {
         self.shared.position()
     }
 
-    /// How many clients are connected.
-    pub fn sockets(&self) -> usize {
-        self.shared.rooms.size().0
-    }
-
     /// Whether clients are turned away.
     pub fn is_standing_by(&self) -> bool {
         self.shared.standing_by.load(Ordering::SeqCst)

@@ -1,11 +1,15 @@
-//! Installing beside an application at work: what waits for a lock says who is in the way, and holds nobody up for long.
+//! Installing beside an application at work: what waits for a lock says who is in the way, and holds nobody up for long. And
+//! what our own connections are opened with, so that they cost the application little.
 
 use std::{
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-use rowcast::config::Config;
+use rowcast::{
+    config::{Config, LookupConfig},
+    pool,
+};
 
 use crate::{
     cli::Files,
@@ -155,4 +159,12 @@ async fn a_lookup_and_a_migration_that_wait_for_each_other_end_well_for_both() {
     assert!(event["data"]["name"].is_string(), "{event}");
     assert_eq!(database.count("select count(*) from rowcast.dead_letter").await, 0);
     service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_up_is_not_compiled() {
+    let database = Database::empty().await;
+    let pool = pool::open(&LookupConfig::default(), &database.database_url(), "test").await.expect("a pool");
+    let jit: String = sqlx::query_scalar("show jit").fetch_one(&pool).await.expect("a setting");
+    assert_eq!(jit, "off");
 }

@@ -36,6 +36,23 @@ async fn write(database: &Database, stock: i32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_fits_a_page_is_not_compressed_at_the_writers_cost() {
+    let database = Database::marketplace().await;
+    // Both images are of 2 KB and of 6 KB.
+    for (stock, words, uncompressed) in [(801, 300, 1), (802, 1100, 0)] {
+        database
+            .run(&format!("update products set description = repeat('wide ', {words}) where id = 'product-1'"))
+            .await;
+        write(&database, stock).await;
+        let found = format!(
+            "select count(*) from rowcast.change where new ->> 'stock' = '{stock}' and old ->> 'stock' <> '{stock}'
+             and pg_column_compression(old) is null and pg_column_compression(new) is null"
+        );
+        assert_eq!(database.count(&found).await, uncompressed, "{words} words");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn above_the_limit_what_was_swept_goes_however_young_and_what_was_not_swept_stays() {
     let database = Database::marketplace().await;
     write(&database, 801).await;
