@@ -101,6 +101,56 @@ set search_path = pg_catalog, pg_temp
 as $$ select row_content - arguments[1]::text[] $$;
 revoke all on function rowcast.chosen(jsonb, text[]) from public;
 
+-- True if the log takes what rowcast.capture() inserts; else an error that says what is in the way.
+--
+-- It is declared immutable so that Postgres asks it when it plans the expression that it stands in, and then no more: a
+-- captured row pays nothing for it. The plan depends on the table that the constant argument names. Whatever alters that
+-- table or the rights to it has every session plan anew, and so ask anew.
+create function rowcast.takes_changes(log regclass) returns boolean
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  needed    constant text[] := array['actor text', 'at timestamp with time zone', 'id bigint', 'new json', 'old json',
+                                     'op "char"', 'schema text', 'slot smallint', 'table text', 'xid xid8'];
+  missing   text;
+  obstacles text;
+begin
+  select string_agg(n.needed, ', ') into missing
+  from unnest(needed) as n (needed)
+  where not exists (select from pg_attribute a
+                    where a.attrelid = log and a.attnum > 0 and not a.attisdropped
+                      and a.attgenerated = '' and a.attidentity = ''
+                      and a.attname || ' ' || format_type(a.atttypid, null) = n.needed);
+  if missing is not null then
+    raise exception '% lacks the columns %', log, missing;
+  end if;
+  if not has_table_privilege(log, 'insert') then
+    raise exception '% may not insert into %', current_user, log;
+  end if;
+  -- What could refuse a row, or a row that none of the slots is for.
+  select string_agg(o.obstacle, ', ') into obstacles
+  from (
+    select format('column %I', a.attname) from pg_attribute a
+    where a.attrelid = log and a.attnum > 0 and not a.attisdropped and a.attnotnull and not a.atthasdef
+      and a.attname || ' ' || format_type(a.atttypid, null) <> all (needed)
+    union all select format('constraint %I', c.conname) from pg_constraint c where c.conrelid = log and c.contype <> 'n'
+    union all select format('unique index %s', i.indexrelid::regclass) from pg_index i
+    where i.indrelid = log and i.indisunique
+    union all select format('trigger %I', t.tgname) from pg_trigger t where t.tgrelid = log
+    union all select format('rule %I', r.rulename) from pg_rewrite r where r.ev_class = log
+    union all select 'row security' from pg_class c where c.oid = log and c.relforcerowsecurity
+    union all select 'no default partition'
+    where not exists (select from pg_partitioned_table p where p.partrelid = log and p.partdefid <> 0)
+  ) as o (obstacle);
+  if obstacles is not null then
+    raise exception '% has what could refuse a row: %', log, obstacles;
+  end if;
+  return true;
+end
+$$;
+revoke all on function rowcast.takes_changes(regclass) from public;
+
 -- The capture trigger's function.
 --
 -- It names no column of the table that it is on, so the application may alter its tables freely. A row of a partition is
@@ -108,9 +158,9 @@ revoke all on function rowcast.chosen(jsonb, text[]) from public;
 --
 -- It never fails the application's statement: all that can fail is done inside the block, and what happens there
 -- writes nothing. So the block's subtransaction takes no transaction id (an id for each captured statement would, past
--- 64 in a transaction, slow everybody's snapshots), and a failure in it is counted in rowcast.loss and let go. The
--- INSERT of no rows checks that the log and its columns are there and may be written, and its lock keeps them so until
--- the transaction ends; the INSERT behind the block then has nothing left that could fail.
+-- 64 in a transaction, slow everybody's snapshots), and a failure in it is counted in rowcast.loss and let go. The lock
+-- keeps the log as it is until the transaction ends, and rowcast.takes_changes() has said that it takes the row; the
+-- INSERT behind the block then has nothing left that could fail.
 --
 -- The doorbell: while the listener dozes it holds the lock (1919907683, 1) exclusively, so that this transaction can't
 -- share it and rings. A transaction that shares it needn't ring, since the listener can't doze off before it has ended.
@@ -140,8 +190,7 @@ begin
       return null;
     end if;
 
-    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-    select 0, '0'::xid8, 0, 'I', now(), '', '', null, null, null where false;
+    lock table only rowcast.change in row exclusive mode;
 
     if tg_nargs = 1 then
       captured := row(to_json(old), to_json(new),
@@ -172,7 +221,9 @@ begin
         order by a.distance limit 1;
       end if;
     end if;
-    if pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
+    -- The first half is worked out when this is planned, and gone from the plan.
+    if rowcast.takes_changes('rowcast.change'::regclass)
+       and (pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest) then
       raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
     end if;
   exception when others then

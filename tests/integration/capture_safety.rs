@@ -135,6 +135,64 @@ async fn what_is_written_while_a_partition_of_the_log_is_gone_is_heard_all_the_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_no_partition_of_the_log_is_for_its_rows() {
+    let fault = "drop table rowcast.change_0, rowcast.change_rest";
+    let mend = "create table rowcast.change_0 partition of rowcast.change for values in (0);
+                create table rowcast.change_rest partition of rowcast.change default";
+    survives(Database::marketplace().await, fault, PARTITION, mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_a_column_of_the_log_has_another_type() {
+    let fault = "alter table rowcast.change alter column actor type integer using null";
+    let mend = "alter table rowcast.change alter column actor type text";
+    survives(Database::marketplace().await, fault, "capture is down", mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_has_a_column_that_must_be_filled() {
+    let fault = "alter table rowcast.change add column tenant text not null default ''; alter table rowcast.change alter tenant drop default";
+    survives(Database::marketplace().await, fault, LOST, "alter table rowcast.change drop column tenant").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_has_a_constraint_of_its_own() {
+    let fault = "alter table rowcast.change add constraint few check (id < 0) not valid";
+    survives(Database::marketplace().await, fault, LOST, "alter table rowcast.change drop constraint few").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_has_a_unique_index() {
+    let fault = "create unique index once on rowcast.change (slot, \"table\")";
+    survives(Database::marketplace().await, fault, LOST, "drop index rowcast.once").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_has_a_trigger() {
+    let fault = "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end';
+                 create trigger refuse before insert on rowcast.change for each row execute function refuse()";
+    survives(Database::marketplace().await, fault, LOST, "drop function refuse() cascade").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_the_log_takes_changes_is_asked_once_in_a_session_and_not_for_each() {
+    let database = Database::marketplace().await;
+    let session = database.connect().await;
+    session.batch_execute("set track_functions = 'pl'").await.unwrap();
+    for _ in 0..20 {
+        session.execute("update products set stock = stock - 1 where id like 'product-%'", &[]).await.unwrap();
+    }
+    let asked = async || {
+        session.batch_execute("select pg_stat_force_next_flush()").await.ok();
+        let sql = "select calls from pg_stat_user_functions where funcname = 'takes_changes'";
+        session.query_opt(sql, &[]).await.unwrap().map_or(0, |row| row.get::<_, i64>(0))
+    };
+    eventually("the calls are counted", async || asked().await > 0).await;
+    assert!(database.count("select count(*) from rowcast.change").await >= 100);
+    assert_eq!(asked().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_sequence_of_ids_is_dropped() {
     let mend = "create sequence rowcast.change_id as bigint cache 1 start 100000";
     survives(Database::marketplace().await, "drop sequence rowcast.change_id", LOST, mend).await;
@@ -164,6 +222,13 @@ async fn the_application_goes_on_when_even_the_losses_cannot_be_counted() {
 async fn the_application_goes_on_when_the_owner_may_not_write_the_log() {
     let fault = format!("revoke all on rowcast.change from {}", roles::OWNER);
     let mend = format!("grant all on rowcast.change to {}", roles::OWNER);
+    survives_among_roles(&fault, LOST, &mend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_owner_may_not_insert_into_the_log() {
+    let fault = format!("revoke insert on rowcast.change from {}", roles::OWNER);
+    let mend = format!("grant insert on rowcast.change to {}", roles::OWNER);
     survives_among_roles(&fault, LOST, &mend).await;
 }
 
