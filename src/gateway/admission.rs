@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{ConnectInfo, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -56,6 +56,7 @@ impl Admission {
                 Ok(place) => {
                     // Engine.IO keeps the request for as long as it knows the client.
                     request.extensions_mut().insert(Arc::new(place));
+                    let_go_of_buffer(&mut request);
                     next.run(request).await
                 }
                 Err(turned_away) => turned_away.into_response(),
@@ -92,7 +93,46 @@ impl IntoResponse for TurnedAway {
     }
 }
 
+/// Copies what the request holds of the buffer that it was read into: it takes 8 KB, and would stay for as long as any part
+/// of it does.
+fn let_go_of_buffer(request: &mut Request) {
+    if let Ok(uri) = Uri::try_from(request.uri().to_string()) {
+        *request.uri_mut() = uri;
+    }
+    for value in request.headers_mut().values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
+}
+
 fn query<'a>(request: &'a Request, key: &str) -> Option<&'a str> {
     let pairs = request.uri().query()?.split('&');
     pairs.filter_map(|pair| pair.split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, Bytes};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_request_is_the_same_and_holds_nothing_of_the_buffer_that_it_was_read_into() {
+        let buffer = Bytes::from(b"/socket.io/?EIO=4&transport=websocket token=secret caf\xe9".to_vec());
+        let mut token = HeaderValue::from_maybe_shared(buffer.slice(38..50)).unwrap();
+        token.set_sensitive(true);
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_maybe_shared(buffer.slice(..37)).unwrap();
+        request.headers_mut().insert(header::COOKIE, token);
+        request.headers_mut().append("x-name", HeaderValue::from_maybe_shared(buffer.slice(51..)).unwrap());
+        request.headers_mut().append("x-name", HeaderValue::from_static("second"));
+        let before = (request.uri().clone().to_string(), request.headers().clone());
+        let_go_of_buffer(&mut request);
+        assert_eq!((request.uri().to_string(), request.headers()), (before.0, &before.1));
+        assert!(request.headers()[header::COOKIE].is_sensitive());
+        drop(before.1);
+        assert!(buffer.is_unique(), "a part of the buffer is kept");
+    }
 }
