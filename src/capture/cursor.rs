@@ -6,11 +6,11 @@ use std::{
 };
 
 use tokio_postgres::{
-    Client, Statement,
+    Client,
     types::{ToSql, Type},
 };
 
-use super::{CaptureError, connection::in_time, snapshot::Snapshot};
+use super::{CaptureError, connection::in_time, snapshot::Snapshot, statement::Statement};
 use crate::{
     change::Change,
     failpoint::{self, Failpoint},
@@ -306,24 +306,30 @@ impl Cursor {
         self.saved
     }
 
+    /// The statement for [`Cursor::save`].
+    pub async fn saving(client: &Client, pooled: bool) -> Result<Statement, CaptureError> {
+        let types = [Type::TEXT, Type::TEXT, Type::INT8, Type::INT8, Type::INT8];
+        Ok(Statement::new(client, pooled, SAVE, &types).await?)
+    }
+
     /// Saves if there is something to save and the last time is long enough ago; true if it did.
-    pub async fn save_if_due(&mut self, save: &Save<'_>) -> Result<bool, CaptureError> {
+    pub async fn save_if_due(&mut self, client: &Client, saving: &Statement) -> Result<bool, CaptureError> {
         let interval = if self.saved { IDLE_SAVE_INTERVAL } else { SAVE_INTERVAL };
         if self.saved_at.elapsed() < interval && !self.save_soon {
             return Ok(false);
         }
-        self.save(save).await.map(|()| true)
+        self.save(client, saving).await.map(|()| true)
     }
 
     /// Saves now.
-    pub async fn save(&mut self, save: &Save<'_>) -> Result<(), CaptureError> {
+    pub async fn save(&mut self, client: &Client, saving: &Statement) -> Result<(), CaptureError> {
         let (target, page_id) = match &self.progress.target {
             Some((target, id)) => (Some(target.to_string()), Some(*id)),
             None => (None, None),
         };
         let swept = self.progress.swept.to_string();
-        let run = save.run(&swept, target.as_deref(), page_id, self.settled_loss, self.generation);
-        if in_time("saving the cursor", run).await? != 1 {
+        let saved = saving.execute(client, vec![&swept, &target, &page_id, &self.settled_loss, &self.generation]);
+        if in_time("saving the cursor", saved).await? != 1 {
             return Err(CaptureError::LeaseLost);
         }
         (self.saved, self.save_soon) = (true, false);
@@ -363,40 +369,4 @@ async fn missing(client: &Client, changes: &HashSet<(i64, u64)>) -> Result<i64, 
     let (ids, xids): (Vec<i64>, Vec<String>) = changes.iter().map(|(id, xid)| (*id, xid.to_string())).unzip();
     let row = client.query_typed_one(MISSING, &[(&ids, Type::INT8_ARRAY), (&xids, Type::TEXT_ARRAY)]).await?;
     Ok(row.try_get(0)?)
-}
-
-/// The statement that saves, on the connection that it was prepared on.
-pub struct Save<'a> {
-    client: &'a Client,
-    statement: Option<Statement>,
-}
-
-impl<'a> Save<'a> {
-    /// `pooled`: as for the sweeps, nothing is prepared then.
-    pub async fn new(client: &'a Client, pooled: bool) -> Result<Self, CaptureError> {
-        let statement = match pooled {
-            true => None,
-            false => Some(client.prepare(SAVE).await?),
-        };
-        Ok(Self { client, statement })
-    }
-
-    async fn run(
-        &self,
-        swept: &str,
-        target: Option<&str>,
-        page: Option<i64>,
-        loss: i64,
-        generation: i64,
-    ) -> Result<u64, CaptureError> {
-        let parameters: [&(dyn ToSql + Sync); 5] = [&swept, &target, &page, &loss, &generation];
-        Ok(match &self.statement {
-            Some(statement) => self.client.execute(statement, &parameters).await?,
-            None => {
-                let types = [Type::TEXT, Type::TEXT, Type::INT8, Type::INT8, Type::INT8];
-                let typed: Vec<_> = parameters.into_iter().zip(types).collect();
-                self.client.execute_typed(SAVE, &typed).await?
-            }
-        })
-    }
 }

@@ -6,7 +6,8 @@
 //!     └ progress one sweep: batches into the sink, then the cursor; upkeep in between
 //!        ├ sweep, decode, snapshot      what became visible since the cursor
 //!        ├ cursor                       how far that is, here and in the database
-//!        └ tables, retention            the shape of the watched tables, the log's size
+//!        ├ tables, retention            the shape of the watched tables, the log's size
+//!        └ statement                    what is asked again and again
 //! ```
 //!
 //! Invariant: the cursor moves past a change only after the [`Sink`] has taken it.
@@ -21,6 +22,7 @@ mod look;
 mod progress;
 mod retention;
 mod snapshot;
+mod statement;
 mod sweep;
 mod tables;
 mod watch;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Capture, CaptureError, CaptureOptions, Connection, Sink,
     connection::{describe, in_time},
-    cursor::{Cursor, Losses, Save},
+    cursor::{Cursor, Losses},
     retention,
+    statement::Statement,
     sweep::Sweeper,
     tables,
 };
@@ -34,7 +35,8 @@ pub struct Listener<'a, S> {
     capture: &'a mut Capture<S>,
     sweeper: &'a Sweeper,
     cursor: &'a mut Cursor,
-    save: Save<'a>,
+    saving: Statement,
+    reading_tables: Statement,
     tables: Arc<Tables>,
     upkeep_at: Instant,
     statistics_at: Instant,
@@ -53,13 +55,16 @@ impl<'a, S: Sink> Listener<'a, S> {
         tables: Arc<Tables>,
         pooled: bool,
     ) -> Result<Self, CaptureError> {
-        let save = in_time("preparing to save the cursor", Save::new(sweeper.connection(), pooled)).await?;
+        let client = sweeper.connection();
+        let saving = in_time("preparing to save the cursor", Cursor::saving(client, pooled)).await?;
+        let reading_tables = in_time("preparing to read the tables", tables::reading(client, pooled)).await?;
         let now = Instant::now();
         Ok(Self {
             capture,
             sweeper,
             cursor,
-            save,
+            saving,
+            reading_tables,
             tables,
             upkeep_at: now,
             statistics_at: now,
@@ -149,12 +154,12 @@ impl<'a, S: Sink> Listener<'a, S> {
 
     /// Saves the cursor now, since nothing comes after.
     pub async fn finish(&mut self) -> Result<(), CaptureError> {
-        self.cursor.save(&self.save).await
+        self.cursor.save(self.sweeper.connection(), &self.saving).await
     }
 
     /// What is due now and then. Runs between sweeps, so that it shares their connection and never races them.
     async fn upkeep(&mut self) -> Result<(), CaptureError> {
-        if self.cursor.save_if_due(&self.save).await? {
+        if self.cursor.save_if_due(self.sweeper.connection(), &self.saving).await? {
             self.capture.metrics.cursor_saves.inc();
             failpoint::hit(Failpoint::Saved)?;
         }
@@ -187,7 +192,8 @@ impl<'a, S: Sink> Listener<'a, S> {
     }
 
     async fn look_for_altered_tables(&mut self) -> Result<(), CaptureError> {
-        let tables = in_time("reading the watched tables", tables::read(self.sweeper.connection())).await?;
+        let read = tables::read_by(&self.reading_tables, self.sweeper.connection());
+        let tables = in_time("reading the watched tables", read).await?;
         let altered = tables != *self.tables;
         if altered {
             self.tables = Arc::new(tables);

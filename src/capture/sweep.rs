@@ -14,9 +14,18 @@ use std::{
 };
 
 use futures_util::TryStreamExt;
-use tokio_postgres::{RowStream, Statement, types::Type};
+use tokio_postgres::{
+    RowStream,
+    types::{ToSql, Type},
+};
 
-use super::{CaptureError, Connection, cursor::Progress, decode, snapshot::Snapshot};
+use super::{
+    CaptureError, Connection,
+    cursor::Progress,
+    decode,
+    snapshot::Snapshot,
+    statement::{Parameters, Statement},
+};
 use crate::change::{Change, Tables};
 
 /// Rows of one page, hence of one statement.
@@ -56,32 +65,31 @@ const PARAMETERS: [Type; 5] = [Type::TEXT, Type::TEXT_ARRAY, Type::INT8, Type::I
 /// Reads the change log over a connection of its own.
 pub struct Sweeper {
     connection: Connection,
-    /// `None` behind a pooler, where a prepared statement may be looked for on another server connection.
-    prepared: Option<(Statement, Statement)>,
+    first_page: Statement,
+    next_page: Statement,
     /// How long Postgres may take for the next row.
     patience: Duration,
 }
 
 impl Sweeper {
-    /// Prepares the statements, unless a pooler stands between.
+    /// `pooled`: a pooler stands between, so nothing is prepared, and nothing set for the session.
     pub async fn new(connection: Connection, pooled: bool, patience: Duration) -> Result<Self, CaptureError> {
-        if pooled {
-            return Ok(Self { connection, prepared: None, patience });
+        if !pooled {
+            let limit = (patience + STATEMENT_GRACE).as_secs();
+            // One plan for all sweeps, by index whatever the statistics say: they lag behind a log that grows and shrinks.
+            // No parallel workers: a sweep is over before they have started. And memory for a page, so that a long backlog
+            // is not sorted on disk.
+            connection
+                .batch_execute(&format!(
+                    "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
+                     set work_mem = '64MB'; set default_transaction_isolation = 'read committed';
+                     set default_transaction_read_only = off; set statement_timeout = '{limit}s'; set lock_timeout = '10s'"
+                ))
+                .await?;
         }
-        let limit = (patience + STATEMENT_GRACE).as_secs();
-        // One plan for all sweeps, by index whatever the statistics say: they lag behind a log that grows and shrinks.
-        // No parallel workers: a sweep is over before they have started. And memory for a page, so that a long backlog is
-        // not sorted on disk.
-        connection
-            .batch_execute(&format!(
-                "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off; set max_parallel_workers_per_gather = 0;
-                 set work_mem = '64MB'; set default_transaction_isolation = 'read committed';
-                 set default_transaction_read_only = off; set statement_timeout = '{limit}s'; set lock_timeout = '10s'"
-            ))
-            .await?;
-        let first = connection.prepare_typed(&first_page_sql(), &PARAMETERS[..3]).await?;
-        let next = connection.prepare_typed(&next_page_sql(), &PARAMETERS).await?;
-        Ok(Self { connection, prepared: Some((first, next)), patience })
+        let first_page = Statement::new(&connection, pooled, first_page_sql(), &PARAMETERS[..3]).await?;
+        let next_page = Statement::new(&connection, pooled, next_page_sql(), &PARAMETERS).await?;
+        Ok(Self { connection, first_page, next_page, patience })
     }
 
     pub fn connection(&self) -> &Connection {
@@ -93,29 +101,20 @@ impl Sweeper {
         let since = &progress.swept;
         let xmax = since.xmax.to_string();
         let in_progress: Vec<String> = since.in_progress.iter().map(u64::to_string).collect();
-        type Parameter<'a> = &'a (dyn tokio_postgres::types::ToSql + Sync);
-        let mut parameters: Vec<Parameter<'_>> = vec![&xmax, &in_progress, &PAGE_ROWS];
+        let mut parameters: Parameters<'_> = vec![&xmax, &in_progress, &PAGE_ROWS];
         let (last_id, target) = match &progress.target {
             Some((target, last_id)) => (*last_id, Some(target.clone())),
             None => (0, None),
         };
         let target_text = target.as_ref().map(Snapshot::to_string);
-        if let Some(text) = &target_text {
-            parameters.extend([&last_id as Parameter<'_>, text as Parameter<'_>]);
-        }
-
-        let asked = async {
-            match &self.prepared {
-                Some((first, next)) => {
-                    let statement = if target.is_none() { first } else { next };
-                    self.connection.query_raw(statement, parameters).await
-                }
-                None => {
-                    let sql = if target.is_none() { first_page_sql() } else { next_page_sql() };
-                    self.connection.query_typed_raw(&sql, parameters.into_iter().zip(PARAMETERS)).await
-                }
+        let statement = match &target_text {
+            None => &self.first_page,
+            Some(text) => {
+                parameters.extend([&last_id as &(dyn ToSql + Sync), text]);
+                &self.next_page
             }
         };
+        let asked = statement.stream(&self.connection, parameters);
         let (patience, opened_at) = (self.patience, Instant::now());
         let rows = tokio::time::timeout(patience, asked).await.map_err(|_| CaptureError::Timeout(SWEEPING))??;
         let mut rows = Box::pin(rows);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
-use super::CaptureError;
+use super::{CaptureError, statement::Statement};
 use crate::change::{Change, Column, Kind, OWN_SCHEMA, Op, Table, TableName, Tables};
 
 /// A domain counts as the type below it. A digest is text.
@@ -36,8 +36,22 @@ mod oid {
 
 /// Reads the watched tables from the catalogs of Postgres.
 pub async fn read(client: &Client) -> Result<Tables, CaptureError> {
+    decode(&client.query_typed(TABLES, &[]).await?)
+}
+
+/// The statement for [`read_by`]. To plan it takes Postgres longer than to run it.
+pub async fn reading(client: &Client, pooled: bool) -> Result<Statement, CaptureError> {
+    Ok(Statement::new(client, pooled, TABLES, &[]).await?)
+}
+
+/// As [`read`], for who reads them again and again.
+pub async fn read_by(reading: &Statement, client: &Client) -> Result<Tables, CaptureError> {
+    decode(&reading.query(client, Vec::new()).await?)
+}
+
+fn decode(rows: &[Row]) -> Result<Tables, CaptureError> {
     let mut tables: BTreeMap<TableName, Table> = BTreeMap::new();
-    for row in client.query_typed(TABLES, &[]).await? {
+    for row in rows {
         let table = tables.entry(TableName::new(row.try_get(0)?, row.try_get(1)?)).or_default();
         table.captured = row.try_get(2)?;
         let kind = match row.try_get::<_, u32>(6)? {

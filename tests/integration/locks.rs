@@ -168,3 +168,10 @@ async fn what_is_looked_up_is_not_compiled() {
     let jit: String = sqlx::query_scalar("show jit").fetch_one(&pool).await.expect("a setting");
     assert_eq!(jit, "off");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_rotated_without_compiling_anything_in_whosever_session() {
+    let database = Database::marketplace().await;
+    let sql = "select coalesce('jit=off' = any (proconfig), false) from pg_proc where oid = 'rowcast.rotate'::regproc";
+    assert!(database.row(sql, &[]).await.get::<_, bool>(0));
+}
