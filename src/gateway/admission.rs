@@ -51,12 +51,17 @@ impl Admission {
             let error = "this page's origin may not connect; add it to allowed_origins in [gateway]";
             return (StatusCode::FORBIDDEN, error).into_response();
         }
+        // Engine.IO keeps the request that a client came with, and the one of its WebSocket.
+        if request.method() == Method::GET
+            && (request.headers().contains_key(header::UPGRADE) || query(&request, "sid").is_none())
+        {
+            let_go_of_buffer(&mut request);
+        }
         let Some(sid) = query(&request, "sid") else {
             return match address.map(|address| limits.open(address)).transpose() {
                 Ok(place) => {
-                    // Engine.IO keeps the request for as long as it knows the client.
+                    // Kept with the request, for as long as Engine.IO knows the client.
                     request.extensions_mut().insert(Arc::new(place));
-                    let_go_of_buffer(&mut request);
                     next.run(request).await
                 }
                 Err(turned_away) => turned_away.into_response(),
@@ -94,7 +99,7 @@ impl IntoResponse for TurnedAway {
 }
 
 /// Copies what the request holds of the buffer that it was read into: it takes 8 KB, and would stay for as long as any part
-/// of it does.
+/// of it does. (So would the copy of the address that axum makes with its feature `original-uri`, which is off.)
 fn let_go_of_buffer(request: &mut Request) {
     if let Ok(uri) = Uri::try_from(request.uri().to_string()) {
         *request.uri_mut() = uri;

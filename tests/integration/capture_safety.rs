@@ -1,7 +1,10 @@
 //! Capture never fails the application's statement, whatever is broken; the loss is loud, and capture goes on once the
 //! fault is mended.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 use rowcast::migrate::MIGRATIONS;
 use serde_json::json;
@@ -174,8 +177,112 @@ async fn the_application_goes_on_when_the_log_has_a_trigger() {
     survives(Database::marketplace().await, fault, LOST, "drop function refuse() cascade").await;
 }
 
+/// The log loses a column in another session, between an update's begin and its capture, in a session that has captured
+/// before and so has its plans: `update` makes it, `waiting` is what it waits for when the log is altered.
+async fn the_log_is_altered_during(begin: &str, update: &str, waiting: Option<&str>) {
+    let database = Database::marketplace().await;
+    let session = database.connect().await;
+    let sell = "update products set stock = stock - 1 where id = 'product-1'";
+    session.execute(sell, &[]).await.unwrap();
+    let pid: i32 = session.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+
+    session.batch_execute(begin).await.unwrap();
+    let other = database.connect().await;
+    other.batch_execute("begin; set local lock_timeout = '5s'").await.unwrap();
+    if waiting == Some("relation") {
+        other.batch_execute("alter table rowcast.change drop column actor").await.unwrap();
+    }
+    let updated = async {
+        session.batch_execute(update).await.expect("the application's statement succeeds");
+        session.batch_execute("commit").await.expect("and so does its transaction");
+    };
+    let altered = async {
+        if let Some(event) = waiting {
+            let sql = "select count(*) from pg_stat_activity where pid = $1 and wait_event = $2";
+            let waits = async || database.client.query_one(sql, &[&pid, &event]).await.unwrap().get::<_, i64>(0) == 1;
+            eventually("the update waits", waits).await;
+        }
+        other.batch_execute("alter table rowcast.change drop column if exists actor; commit").await.unwrap();
+    };
+    if waiting.is_some() {
+        tokio::join!(updated, altered);
+    } else {
+        altered.await;
+        updated.await;
+    }
+    for _ in 0..2 {
+        session.execute(sell, &[]).await.expect("later ones succeed too");
+    }
+    assert_eq!(database.count("select pg_sequence_last_value('rowcast.loss')").await, 3);
+    database.run("alter table rowcast.change add column actor text").await;
+    session.execute(sell, &[]).await.unwrap();
+    assert_eq!(database.count("select count(*) from rowcast.change").await, 2);
+}
+
+const SELL_SLOWLY: &str = "update products set stock = stock - 1 where id = 'product-1' and pg_sleep(0.5) is not null";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn whether_the_log_takes_changes_is_asked_once_in_a_session_and_not_for_each() {
+async fn the_application_goes_on_when_the_log_is_altered_while_capture_waits_for_it() {
+    let update = "update products set stock = stock - 1 where id = 'product-1'";
+    the_log_is_altered_during("begin", update, Some("relation")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_is_altered_while_a_statement_runs() {
+    the_log_is_altered_during("begin", SELL_SLOWLY, Some("PgSleep")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_application_goes_on_when_the_log_is_altered_after_the_snapshot_of_a_transaction() {
+    let begin = "begin isolation level repeatable read; select count(*) from products";
+    the_log_is_altered_during(begin, "update products set stock = stock - 1 where id = 'product-1'", None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_write_fails_and_each_is_captured_or_counted_while_the_log_is_altered_again_and_again() {
+    let database = Database::marketplace().await;
+    database
+        .run("create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end'")
+        .await;
+    let done = AtomicBool::new(false);
+    let writer = async |number: i32| {
+        let session = database.connect().await;
+        let mut written = 0;
+        while !done.load(Ordering::Relaxed) {
+            let sell = format!("update products set stock = stock - 1 where id = 'product-{number}'");
+            session.batch_execute(&sell).await.expect("the application's statement succeeds");
+            written += 1;
+        }
+        written
+    };
+    let faults = async {
+        let other = database.connect().await;
+        for _ in 0..25 {
+            for alter in [
+                "alter table rowcast.change drop column actor",
+                "alter table rowcast.change add column actor text",
+                "create trigger refuse before insert on rowcast.change for each row execute function refuse()",
+                "drop trigger refuse on rowcast.change",
+                "create unique index once on rowcast.change (slot)",
+                "drop index rowcast.once",
+            ] {
+                // A unique index may be refused for what the log holds.
+                let altered = other.batch_execute(alter).await;
+                assert!(altered.is_ok() || alter.contains("once"), "{alter}: {altered:?}");
+                tokio::task::yield_now().await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (a, b, c, ()) = tokio::join!(writer(1), writer(2), writer(3), faults);
+    let captured = database.count("select count(*) from rowcast.change").await;
+    let lost = database.count("select coalesce(pg_sequence_last_value('rowcast.loss'), 0)").await;
+    assert_eq!(captured + lost, a + b + c);
+    assert!(captured > 0 && lost > 0, "{captured} captured, {lost} lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_the_log_takes_changes_is_asked_once_for_a_table_in_a_session_and_not_for_each_change() {
     let database = Database::marketplace().await;
     let session = database.connect().await;
     session.batch_execute("set track_functions = 'pl'").await.unwrap();
