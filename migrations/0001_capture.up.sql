@@ -106,12 +106,11 @@ revoke all on function rowcast.chosen(jsonb, text[]) from public;
 -- The INSERT of no rows sees the columns and the rights as they are now, also in a transaction whose snapshot is older;
 -- the catalogs tell what could refuse a row though the statement is right. A new session waits for this, so what is there
 -- most often, the log as it was made, is told with few catalogs.
-create function rowcast.look_at_log() returns boolean
+create function rowcast.look_at_log(log regclass) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  log       constant regclass := 'rowcast.change';
   obstacles text;
 begin
   insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
@@ -155,7 +154,7 @@ begin
   return true;
 end
 $$;
-revoke all on function rowcast.look_at_log() from public;
+revoke all on function rowcast.look_at_log(regclass) from public;
 
 -- Whether the log takes changes, for an expression that is evaluated often.
 --
@@ -168,7 +167,7 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return rowcast.look_at_log();
+  return rowcast.look_at_log(log);
 exception when others then
   return false;
 end
@@ -246,7 +245,7 @@ begin
       end if;
     end if;
     -- The first line is worked out when this is planned: gone from the plan, or down to the second call, which says why.
-    if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log())
+    if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change'))
        or pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
       raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
     end if;
