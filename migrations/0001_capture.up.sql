@@ -133,9 +133,8 @@ begin
     from pg_attribute a
     join pg_type t on t.oid = a.atttypid
     where a.attrelid = log and a.attnum > 0 and not a.attisdropped
-      and case when a.attname in ('id', 'xid', 'slot', 'op', 'at', 'schema', 'table') then false
-               when a.attname in ('old', 'new', 'actor') then a.attnotnull
-               else a.attnotnull or a.atthasdef or t.typtype = 'd' end
+      and a.attname not in ('id', 'xid', 'slot', 'op', 'at', 'schema', 'table', 'old', 'new', 'actor')
+      and (a.attnotnull or a.atthasdef or t.typtype = 'd')
     union all select format('constraint %I', c.conname) from pg_constraint c where c.conrelid = log and c.contype <> 'n'
     union all select format('index %s', i.indexrelid::regclass) from pg_index i
     where i.indrelid = log and (i.indisunique or i.indexprs is not null or i.indpred is not null or (

@@ -188,15 +188,15 @@ impl Fault {
             Self::LogFull => {
                 let full = "create or replace function public.disk_full() returns trigger language plpgsql as $$ begin
                               raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$;
-                            create trigger full_disk before insert on rowcast.change_0 for each row execute function public.disk_full();
-                            create trigger full_disk before insert on rowcast.change_1 for each row execute function public.disk_full();
-                            create trigger full_disk before insert on rowcast.change_2 for each row execute function public.disk_full()";
+                            do $$ begin for slot in 0..2 loop
+                              execute format('create trigger full_disk before insert on rowcast.change_%s '
+                                             'for each row execute function public.disk_full()', slot);
+                            end loop; end $$";
+                // On the slots: capture lets a change go for a trigger on the log itself.
                 world.in_database(full).await?;
                 let pause = millis(world, 1_000..3_000);
                 tokio::time::sleep(pause).await;
-                let room = "drop trigger full_disk on rowcast.change_0; drop trigger full_disk on rowcast.change_1;
-                            drop trigger full_disk on rowcast.change_2";
-                world.in_database(room).await
+                world.in_database("drop function public.disk_full() cascade").await
             }
             Self::LogGone => {
                 world.in_database("alter table rowcast.change rename to elsewhere").await?;

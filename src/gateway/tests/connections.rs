@@ -1,5 +1,14 @@
 //! Connections from sign-in to their end, and what is told of them.
 
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderValue, Uri, header},
+    middleware::from_fn_with_state,
+};
+use tower::ServiceExt;
+
 use super::*;
 
 #[tokio::test]
@@ -209,4 +218,46 @@ async fn metrics_name_no_user_no_room_and_no_address() {
     let metrics = server.ask_admin("/metrics", "").await;
     assert!(metrics.contains(r#"rowcast_refused_total{limit="messages_per_minute"} 3"#), "{metrics}");
     assert!(!metrics.contains("4711") && !metrics.contains("127.0.0.1"), "{metrics}");
+}
+
+/// The buffer that it was read into holds the address, a secret and a byte of no text.
+fn request_in(buffer: &Bytes) -> Request {
+    let at = |text: &[u8]| buffer.windows(text.len()).position(|part| part == text).expect("in the buffer");
+    let (secret, strange) = (at(b"token=secret"), at(b"caf\xe9"));
+    let mut cookie = HeaderValue::from_maybe_shared(buffer.slice(secret..secret + 12)).expect("a value");
+    cookie.set_sensitive(true);
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = Uri::from_maybe_shared(buffer.slice(..secret - 1)).expect("an address");
+    request.headers_mut().insert(header::COOKIE, cookie);
+    request.headers_mut().append("x-name", HeaderValue::from_maybe_shared(buffer.slice(strange..)).expect("a value"));
+    request.headers_mut().append("x-name", HeaderValue::from_static("second"));
+    request
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_request_is_the_same_and_holds_nothing_of_the_buffer_that_it_was_read_into() {
+    let server = Server::default().await;
+    let kept = Arc::new(std::sync::Mutex::new(None));
+    let keep = {
+        let kept = kept.clone();
+        async move |request: Request| *kept.lock().expect("no panic") = Some(request)
+    };
+    let admission = Admission::new(server.gateway.clone(), Origins::Any);
+    let router = Router::new().fallback(keep).layer(from_fn_with_state(admission, Admission::check));
+    let come: &[u8] = b"/socket.io/?EIO=4&transport=polling token=secret caf\xe9";
+    let change_over: &[u8] = b"/socket.io/?EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAA token=secret caf\xe9";
+    for (text, upgrade) in [(come, None), (change_over, Some("websocket"))] {
+        let buffer = Bytes::from(text.to_vec());
+        let mut request = request_in(&buffer);
+        if let Some(protocol) = upgrade {
+            request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(protocol));
+        }
+        let (uri, headers) = (request.uri().to_string(), request.headers().clone());
+        router.clone().oneshot(request).await.expect("an answer");
+        let kept = kept.lock().expect("no panic").take().expect("it got through");
+        assert_eq!((kept.uri().to_string(), kept.headers()), (uri, &headers));
+        assert!(kept.headers()[header::COOKIE].is_sensitive());
+        drop(headers);
+        assert!(buffer.is_unique(), "a part of the buffer is kept: {:?}", kept.uri());
+    }
 }
