@@ -14,11 +14,11 @@ use lru::LruCache;
 use sqlx::PgPool;
 
 use super::{
-    expression::Returns,
     fault::Fault,
     load::{At, LookupDeclaration},
     query::{Patience, Prepared, Query, QueryError, Runnable},
     rule::parse_table,
+    vocabulary::Returns,
 };
 use crate::{
     change::{Row, TableName},

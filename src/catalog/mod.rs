@@ -4,7 +4,7 @@
 //! ```text
 //! files -> load -> declarations          load, fault
 //!            |
-//! compile: rules, rooms, lookups         rule, rooms, visitors, template, changes, expression, functions, value
+//! compile: rules, rooms, lookups         rule, rooms, visitors, template, changes, vocabulary, expression, functions, value
 //!            |
 //! bind: which rules are live             bind, lookups
 //!            |
@@ -39,6 +39,7 @@ mod template;
 mod tests;
 mod value;
 mod visitors;
+mod vocabulary;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::{
     Catalog, Settings,
     explain::one_line,
-    expression::{Expression, Returns},
+    expression::Expression,
     query::Query,
     rule::{AudienceRule, Rule},
+    vocabulary::Returns,
 };
 
 /// Everything that a catalog declares, in its order.

@@ -11,10 +11,11 @@ use cel::{
 };
 
 use super::{
-    expression::{Expression, Surroundings, Vocabulary},
+    expression::{Expression, Surroundings},
     fault::{Fault, quoted},
     load::RoomDeclaration,
     value, visitors,
+    vocabulary::Vocabulary,
 };
 use crate::{identity::Identity, room::Room};
 

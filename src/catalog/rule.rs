@@ -7,13 +7,14 @@ use std::{
 
 use super::{
     changes::Changes,
-    expression::{Expression, Origin, Returns, Uses, Vocabulary},
+    expression::{Expression, Origin, Uses},
     fault::{Fault, quoted},
     load::{At, AudienceDeclaration, Makes, Pairs, Place, RuleDeclaration},
     lookups::Lookup,
     own_tables, reveal,
     rooms::Rooms,
     template::Template,
+    vocabulary::{Returns, Vocabulary},
 };
 use crate::{
     change::{Op, TableName},

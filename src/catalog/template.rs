@@ -1,8 +1,9 @@
 //! Room templates: `seller:{row.seller_id}`.
 
 use super::{
-    expression::{Expression, Surroundings, Uses, Vocabulary},
+    expression::{Expression, Surroundings, Uses},
     rooms::Rooms,
+    vocabulary::Vocabulary,
 };
 use crate::room::Room;
 
