@@ -4,7 +4,7 @@ use std::{cell::OnceCell, sync::Arc};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use socketioxide::{SendError, SocketError};
+use socketioxide::{SocketError, encoded::EncodedEvent};
 
 use super::{
     Gateway, Shared,
@@ -47,6 +47,7 @@ impl Shared {
                 continue;
             }
             let envelope = event.encode(&audience.data, self.envelope);
+            let Some(encoded) = encode(&clients[0], &event.kind, &*envelope) else { continue };
             // A second copy, for clients that are being brought up to date, if there are any.
             let kept: OnceCell<Arc<RawValue>> = OnceCell::new();
             for client in clients.into_iter().filter(&hears) {
@@ -55,7 +56,7 @@ impl Shared {
                     kind: event.kind.clone(),
                     envelope: kept.get_or_init(|| Arc::from(envelope.clone())).clone(),
                 };
-                if client.session.hold.keep(held) || self.send(&client, &event.kind, &*envelope) {
+                if client.session.hold.keep(held) || self.send_encoded(&client, &encoded) {
                     self.metrics.deliveries.inc();
                     reached.push(client.session.member.id());
                 } else {
@@ -87,18 +88,28 @@ impl Shared {
 
     /// True if it is in the client's buffer.
     pub(super) fn send<T: Serialize + ?Sized>(&self, client: &Client, name: &str, payload: &T) -> bool {
-        match client.socket.emit(name, payload) {
+        encode(client, name, payload).is_some_and(|event| self.send_encoded(client, &event))
+    }
+
+    /// True if it is in the client's buffer, which shares the bytes with all that hold the event.
+    fn send_encoded(&self, client: &Client, event: &EncodedEvent) -> bool {
+        match client.socket.emit_encoded(event) {
             Ok(()) => true,
-            Err(SendError::Socket(SocketError::InternalChannelFull)) => {
+            Err(SocketError::InternalChannelFull) => {
                 self.cut(&client.session, "slow");
                 false
             }
             // Its disconnect handler takes it out.
-            Err(SendError::Socket(SocketError::Closed)) => false,
-            Err(SendError::Serialize(error)) => {
-                tracing::error!(name, %error, "an event could not be encoded");
-                false
-            }
+            Err(SocketError::Closed) => false,
         }
     }
+}
+
+/// As it goes over the wire, to this client and to any other; none, and a word in the log, for what can't be encoded.
+fn encode<T: Serialize + ?Sized>(client: &Client, name: &str, payload: &T) -> Option<EncodedEvent> {
+    client
+        .socket
+        .encode(name, payload)
+        .inspect_err(|error| tracing::error!(name, %error, "an event could not be encoded"))
+        .ok()
 }
