@@ -31,7 +31,11 @@ impl<A: Adapter> Socket<A> {
         let namespace = self.ns.path.clone();
         let data = self.parser.encode_value(data, Some(event.as_ref()))?;
         let value = self.parser.encode(Packet::event(namespace.clone(), data));
-        Ok(EncodedEvent { value, namespace, parser: self.parser })
+        Ok(EncodedEvent {
+            value,
+            namespace,
+            parser: self.parser,
+        })
     }
 
     /// Puts the event into this socket's buffer, as [`Socket::emit`] does.
@@ -42,8 +46,13 @@ impl<A: Adapter> Socket<A> {
     /// # Panics
     /// If the event was encoded by a socket of another namespace or parser.
     pub fn emit_encoded(&self, event: &EncodedEvent) -> Result<(), SocketError> {
-        let is_ours = event.namespace == self.ns.path && discriminant(&event.parser) == discriminant(&self.parser);
-        assert!(is_ours, "an event of namespace {} was sent in {}", event.namespace, self.ns.path);
+        let is_ours = event.namespace == self.ns.path
+            && discriminant(&event.parser) == discriminant(&self.parser);
+        assert!(
+            is_ours,
+            "an event of namespace {} was sent in {}",
+            event.namespace, self.ns.path
+        );
         if !self.connected() {
             return Err(SocketError::Closed);
         }
