@@ -47,6 +47,7 @@ impl Shared {
                 continue;
             }
             let envelope = event.encode(&audience.data, self.envelope);
+            // It is JSON already, so this can't fail.
             let Some(encoded) = encode(&clients[0], &event.kind, &*envelope) else { continue };
             // A second copy, for clients that are being brought up to date, if there are any.
             let kept: OnceCell<Arc<RawValue>> = OnceCell::new();
@@ -105,7 +106,7 @@ impl Shared {
     }
 }
 
-/// As it goes over the wire, to this client and to any other; none, and a word in the log, for what can't be encoded.
+/// As it waits in a buffer, this client's and any other's; none, and a word in the log, for what can't be encoded.
 fn encode<T: Serialize + ?Sized>(client: &Client, name: &str, payload: &T) -> Option<EncodedEvent> {
     client
         .socket
