@@ -37,11 +37,7 @@ impl Change {
     /// For an insert or a delete, every column that the row has.
     pub fn changed_columns(&self) -> Vec<&str> {
         match (&self.old, &self.new) {
-            (Some(old), Some(new)) => new
-                .columns()
-                .filter(|(name, value)| old.get(name).is_none_or(|before| before.get() != value.get()))
-                .map(|(name, _)| name)
-                .collect(),
+            (Some(old), Some(new)) => new.differences(old),
             (Some(row), None) | (None, Some(row)) => row.columns().map(|(name, _)| name).collect(),
             (None, None) => Vec::new(),
         }
@@ -100,27 +96,73 @@ impl fmt::Display for TableName {
 /// times as ISO 8601 in UTC, integers as numbers, `jsonb` as it is.
 ///
 /// The values stay text: what no rule looks into is passed on without being parsed.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct Row(BTreeMap<Box<str>, Box<RawValue>>);
+#[derive(Debug, Clone, Default)]
+pub struct Row {
+    names: Names,
+    /// As many, in the same order.
+    values: Vec<Box<RawValue>>,
+}
+
+/// The names of a row's columns in alphabetical order, each once. Rows of the same shape share them.
+pub type Names = Arc<[Box<str>]>;
 
 impl Row {
-    pub fn get(&self, column: &str) -> Option<&RawValue> {
-        self.0.get(column).map(Box::as_ref)
+    /// `values` are as many as the names, in their order.
+    pub(crate) fn new(names: Names, values: Vec<Box<RawValue>>) -> Self {
+        assert_eq!(names.len(), values.len(), "a row has a value for each column");
+        Self { names, values }
     }
 
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Where the column stands among the names.
+    pub(crate) fn place(&self, column: &str) -> Option<usize> {
+        self.names.binary_search_by(|name| (**name).cmp(column)).ok()
+    }
+
+    pub fn get(&self, column: &str) -> Option<&RawValue> {
+        self.place(column).map(|place| &*self.values[place])
+    }
+
+    /// In alphabetical order.
     pub fn columns(&self) -> impl Iterator<Item = (&str, &RawValue)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+        self.names.iter().zip(&self.values).map(|(name, value)| (&**name, &**value))
+    }
+
+    /// The columns that one of the rows lacks, or that have another value in the other, in alphabetical order.
+    fn differences<'a>(&'a self, other: &'a Row) -> Vec<&'a str> {
+        let unlike = |mine: &RawValue, theirs: &RawValue| mine.get() != theirs.get();
+        if Arc::ptr_eq(&self.names, &other.names) {
+            let values = self.values.iter().zip(&other.values);
+            return self.names.iter().zip(values).filter(|(_, (a, b))| unlike(a, b)).map(|(name, _)| &**name).collect();
+        }
+        let lacks = other.columns().filter(|(name, _)| self.get(name).is_none());
+        let differs = self.columns().filter(|(name, mine)| other.get(name).is_none_or(|theirs| unlike(mine, theirs)));
+        let mut columns: Vec<&str> = differs.chain(lacks).map(|(name, _)| name).collect();
+        columns.sort_unstable();
+        columns
     }
 
     /// `{"column":value,…}`
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.0).expect("names and ready-made JSON encode")
+        serde_json::to_string(self).expect("names and ready-made JSON encode")
     }
 }
 
+impl Serialize for Row {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.columns())
+    }
+}
+
+/// Of a name that comes twice the last value counts.
 impl FromIterator<(Box<str>, Box<RawValue>)> for Row {
     fn from_iter<T: IntoIterator<Item = (Box<str>, Box<RawValue>)>>(columns: T) -> Self {
-        Self(columns.into_iter().collect())
+        let columns: BTreeMap<_, _> = columns.into_iter().collect();
+        let (names, values): (Vec<_>, _) = columns.into_iter().unzip();
+        Self::new(names.into(), values)
     }
 }
 
@@ -196,5 +238,43 @@ impl Tables {
 impl FromIterator<(TableName, Table)> for Tables {
     fn from_iter<T: IntoIterator<Item = (TableName, Table)>>(tables: T) -> Self {
         Self(tables.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{self, Layout};
+
+    fn change(old: Row, new: Row) -> Change {
+        Change {
+            id: 1,
+            xid: 1,
+            at: DateTime::UNIX_EPOCH,
+            table: TableName::new("public", "products"),
+            op: Op::Update,
+            old: Some(old),
+            new: Some(new),
+            actor: None,
+        }
+    }
+
+    #[test]
+    fn the_columns_that_changed_are_the_same_whether_the_rows_share_their_names_or_not() {
+        let (old, new) = (r#"{"id":1,"stock":5,"price":1,"brand":null}"#, r#"{"id":1,"stock":4,"price":1,"brand":"a"}"#);
+        let mut layout = Layout::default();
+        let mut shared = |json| wire::row_like(&mut layout, json, |_| Kind::Plain).unwrap();
+        let alone = |json| wire::row(json, |_| Kind::Plain).unwrap();
+        let (before, after) = (shared(old), shared(new));
+        assert!(Arc::ptr_eq(before.names(), after.names()));
+        assert_eq!(change(before, after).changed_columns(), ["brand", "stock"]);
+        assert_eq!(change(alone(old), alone(new)).changed_columns(), ["brand", "stock"]);
+    }
+
+    #[test]
+    fn a_column_that_one_of_the_rows_lacks_has_changed() {
+        let row = |json| wire::row(json, |_| Kind::Plain).unwrap();
+        let changed = |old, new| change(row(old), row(new)).changed_columns().join(" ");
+        assert_eq!(changed(r#"{"a":1,"b":2}"#, r#"{"b":2,"c":3}"#), "a c");
     }
 }

@@ -3,10 +3,13 @@
 use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
-use crate::change::{Kind, Row};
+use crate::change::{Kind, Names, Row};
 
 /// Reads a row's JSON object, each value into the form that its column's kind asks for.
 ///
@@ -14,12 +17,37 @@ use crate::change::{Kind, Row};
 ///
 /// If the text is no JSON object.
 pub fn row(json: &str, kind_of: impl Fn(&str) -> Kind) -> Result<Row, serde_json::Error> {
-    RowSeed(kind_of).deserialize(&mut serde_json::Deserializer::from_str(json))
+    row_like(&mut Layout::default(), json, kind_of)
 }
 
-struct RowSeed<F>(F);
+/// As [`row`], for rows of one table, one after the other: most have the columns of the one before, and take from it what
+/// needn't be worked out again. A layout is good for as long as the kinds are the same.
+pub fn row_like(
+    layout: &mut Layout,
+    json: &str,
+    kind_of: impl Fn(&str) -> Kind,
+) -> Result<Row, serde_json::Error> {
+    RowSeed { layout, kind_of }.deserialize(&mut serde_json::Deserializer::from_str(json))
+}
 
-impl<'de, F: Fn(&str) -> Kind> DeserializeSeed<'de> for RowSeed<F> {
+/// The columns of the row that was read last.
+#[derive(Debug, Default)]
+pub struct Layout {
+    names: Names,
+    /// In the order of the text: a column's place among the names, and its kind.
+    columns: Vec<(usize, Kind)>,
+}
+
+struct RowSeed<'l, F> {
+    layout: &'l mut Layout,
+    kind_of: F,
+}
+
+/// `Cow` alone always owns what it reads.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, F: Fn(&str) -> Kind> DeserializeSeed<'de> for RowSeed<'_, F> {
     type Value = Row;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
@@ -27,7 +55,7 @@ impl<'de, F: Fn(&str) -> Kind> DeserializeSeed<'de> for RowSeed<F> {
     }
 }
 
-impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<F> {
+impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
     type Value = Row;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,13 +63,47 @@ impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut columns = Vec::new();
-        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
-            let value: Box<RawValue> = map.next_value()?;
-            let value = wire((self.0)(&name), value);
-            columns.push((name.into(), value));
+        let Self { layout, kind_of } = self;
+        let Layout { names, columns } = &*layout;
+        let mut values: Vec<Option<Box<RawValue>>> = vec![None; names.len()];
+        let mut known = 0;
+        let mut unknown = None;
+        while let Some(Name(name)) = map.next_key()? {
+            match columns.get(known) {
+                Some(&(place, kind)) if *names[place] == *name => {
+                    values[place] = Some(wire(kind, map.next_value()?));
+                    known += 1;
+                }
+                _ => {
+                    unknown = Some(name);
+                    break;
+                }
+            }
         }
-        Ok(columns.into_iter().collect())
+        if unknown.is_none() && known == columns.len() {
+            return Ok(Row::new(names.clone(), values.into_iter().flatten().collect()));
+        }
+
+        // It has other columns than the one before.
+        let (mut read, mut kinds) = (Vec::new(), Vec::new());
+        for &(place, kind) in &columns[..known] {
+            read.extend(values[place].take().map(|value| (names[place].clone(), value)));
+            kinds.push((names[place].clone(), kind));
+        }
+        while let Some(name) = unknown {
+            let kind = kind_of(&name);
+            read.push((name.as_ref().into(), wire(kind, map.next_value()?)));
+            kinds.push((name.into(), kind));
+            unknown = map.next_key()?.map(|Name(name)| name);
+        }
+        let row: Row = read.into_iter().collect();
+        let columns = kinds.iter().filter_map(|(name, kind)| Some((row.place(name)?, *kind))).collect();
+        *layout = if row.names().len() == kinds.len() {
+            Layout { names: row.names().clone(), columns }
+        } else {
+            Layout::default() // a name came twice
+        };
+        Ok(row)
     }
 }
 
@@ -101,6 +163,42 @@ mod tests {
 
     fn wired(kind: Kind, json: &str) -> String {
         wire(kind, RawValue::from_string(json.into()).unwrap()).get().into()
+    }
+
+    #[test]
+    fn rows_are_read_the_same_whatever_the_row_before_them_was() {
+        let kind_of = |name: &str| if name.starts_with('d') { Kind::Decimal } else { Kind::Plain };
+        let rows = [
+            r#"{"id":"a","d":1.50,"c":null}"#,
+            r#"{"id":"b","d":2,"c":[1]}"#,        // the same columns
+            r#"{"id":"c","d":3}"#,                // one fewer
+            r#"{"id":"d","d":4,"c":0,"e":{}}"#,   // two more
+            r#"{"d":5,"id":"e","c":0,"e":1}"#,    // another order
+            r#"{"id":"f","id":"g","d":6,"d":7}"#, // a name twice
+            r#"{"id":"h","id":"i","d":8,"d":9}"#,
+            r#"{"id":"\u006a","\u0064":10}"#,
+            "{}",
+            r#"{"id":"k"}"#,
+        ];
+        for pair in rows.iter().flat_map(|one| rows.iter().map(move |other| [one, other])) {
+            let mut layout = Layout::default();
+            for json in pair {
+                let alone = row(json, kind_of).unwrap().to_json();
+                assert_eq!(row_like(&mut layout, json, kind_of).unwrap().to_json(), alone, "{pair:?}");
+            }
+        }
+        assert_eq!(row(rows[0], kind_of).unwrap().to_json(), r#"{"c":null,"d":"1.50","id":"a"}"#);
+        assert_eq!(row(rows[5], kind_of).unwrap().to_json(), r#"{"d":"7","id":"g"}"#);
+        assert_eq!(row(rows[7], kind_of).unwrap().to_json(), r#"{"d":"10","id":"\u006a"}"#);
+    }
+
+    #[test]
+    fn rows_of_the_same_columns_share_their_names() {
+        let mut layout = Layout::default();
+        let mut read = |json| row_like(&mut layout, json, |_| Kind::Plain).unwrap();
+        let (first, second, third) = (read(r#"{"b":1,"a":2}"#), read(r#"{"b":3,"a":4}"#), read(r#"{"a":3,"c":4}"#));
+        assert!(std::sync::Arc::ptr_eq(first.names(), second.names()));
+        assert!(!std::sync::Arc::ptr_eq(first.names(), third.names()));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio_postgres::{
 use super::{
     CaptureError, Connection,
     cursor::Progress,
-    decode,
+    decode::{self, Layouts},
     snapshot::Snapshot,
     statement::{Parameters, Statement},
 };
@@ -146,13 +146,13 @@ pub struct SweepPage {
 impl SweepPage {
     /// The next changes, at most about [`BATCH_BYTES`] of them; none at the end of the page.
     pub async fn batch(&mut self, tables: &Arc<Tables>) -> Result<Vec<Change>, CaptureError> {
-        let (mut changes, mut bytes) = (Vec::new(), 0);
+        let (mut changes, mut bytes, mut layouts) = (Vec::new(), 0, Layouts::default());
         while !self.ended && changes.len() < BATCH_CHANGES && bytes < BATCH_BYTES {
             let Some(row) = next_row(&mut self.rows, self.patience).await? else {
                 self.ended = true;
                 break;
             };
-            let (change, size) = decode::change(&row, 1, tables)?;
+            let (change, size) = decode::change(&row, 1, tables, &mut layouts)?;
             bytes += size;
             changes.push(change);
         }

@@ -165,9 +165,10 @@ impl Engine {
     ) {
         let scope = Scope::new(change);
         let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
+        let changed = change.changed_columns();
         for live in rules {
             let rule = &self.catalog.rules[live.rule];
-            if rule.inbox && !self.writes_inbox || !touches(rule, change) {
+            if rule.inbox && !self.writes_inbox || !touches(rule, change, &changed) {
                 continue;
             }
             match keys(rule, live, &surroundings) {
@@ -457,14 +458,13 @@ pub(super) fn holds(condition: Option<&Expression>, at: &Surroundings<'_>) -> Re
     condition.map_or(Ok(true), |condition| condition.test(at))
 }
 
-/// Whether one of the rule's columns changed; told without any expression.
-pub(super) fn touches(rule: &Rule, change: &Change) -> bool {
+/// Whether one of the rule's columns is among the [`Change::changed_columns`]; told without any expression.
+pub(super) fn touches(rule: &Rule, change: &Change, changed: &[&str]) -> bool {
     let (Op::Update, Some(columns)) = (change.op, &rule.changed) else { return true };
-    let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
-    columns.iter().any(|column| match (old.get(column), new.get(column)) {
-        (Some(before), Some(after)) => before.get() != after.get(),
-        (before, after) => before.is_some() != after.is_some(),
-    })
+    if change.old.is_none() || change.new.is_none() {
+        return true;
+    }
+    columns.iter().any(|column| changed.binary_search(&&**column).is_ok())
 }
 
 /// The lookup keys of a rule that matches; `None` if it doesn't.

@@ -306,7 +306,7 @@ impl Explainer {
         if !rule.on.contains(&change.op) {
             return Ok(Verdict::Silent(Reason::Operation { op: change.op, on: rule.on.clone() }));
         }
-        if !touches(rule, change) {
+        if !touches(rule, change, &change.changed_columns()) {
             let columns = rule.changed.iter().flatten().map(|column| column.to_string()).collect();
             return Ok(Verdict::Silent(Reason::Unchanged(columns)));
         }

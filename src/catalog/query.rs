@@ -20,7 +20,8 @@ use crate::{
     change::{Column, Kind, Row},
     error::{is_cancelled, is_locked, is_unavailable, sqlstate},
     grants::{self, Granted, Granting, Kind as GrantedKind},
-    pool, wire,
+    pool,
+    wire::{self, Layout},
 };
 
 /// What Postgres answers to SQL that writes in a transaction that may not.
@@ -284,8 +285,9 @@ impl Runnable {
 
     fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
         let kind_of = |column: &str| self.columns.get(column).map_or(Kind::Plain, |column| column.kind);
+        let mut layout = Layout::default();
         let parsed = found.into_iter().map(|(key, json)| {
-            let row = wire::row(&json, kind_of);
+            let row = wire::row_like(&mut layout, &json, kind_of);
             row.map(|row| (key, row)).map_err(|error| QueryError::Refused(format!("a row is no JSON: {error}")))
         });
         parsed.collect()
