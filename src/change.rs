@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn the_columns_that_changed_are_the_same_whether_the_rows_share_their_names_or_not() {
-        let (old, new) = (r#"{"id":1,"stock":5,"price":1,"brand":null}"#, r#"{"id":1,"stock":4,"price":1,"brand":"a"}"#);
+        let (old, new) =
+            (r#"{"id":1,"stock":5,"price":1,"brand":null}"#, r#"{"id":1,"stock":4,"price":1,"brand":"a"}"#);
         let mut layout = Layout::default();
         let mut shared = |json| wire::row_like(&mut layout, json, |_| Kind::Plain).unwrap();
         let alone = |json| wire::row(json, |_| Kind::Plain).unwrap();

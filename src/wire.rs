@@ -22,11 +22,7 @@ pub fn row(json: &str, kind_of: impl Fn(&str) -> Kind) -> Result<Row, serde_json
 
 /// As [`row`], for rows of one table, one after the other: most have the columns of the one before, and take from it what
 /// needn't be worked out again. A layout is good for as long as the kinds are the same.
-pub fn row_like(
-    layout: &mut Layout,
-    json: &str,
-    kind_of: impl Fn(&str) -> Kind,
-) -> Result<Row, serde_json::Error> {
+pub fn row_like(layout: &mut Layout, json: &str, kind_of: impl Fn(&str) -> Kind) -> Result<Row, serde_json::Error> {
     RowSeed { layout, kind_of }.deserialize(&mut serde_json::Deserializer::from_str(json))
 }
 

@@ -26,7 +26,9 @@ impl Look {
         let columns = decode::COLUMNS;
         let sql = format!("select {columns} from rowcast.change where id = $1");
         let rows = self.connection.query(&sql, &[&id]).await?;
-        rows.first().map(|row| decode::change(row, 0, tables, &mut decode::Layouts::default()).map(|(change, _)| change)).transpose()
+        rows.first()
+            .map(|row| decode::change(row, 0, tables, &mut decode::Layouts::default()).map(|(change, _)| change))
+            .transpose()
     }
 
     /// The oldest and the newest id that the log has.
