@@ -33,7 +33,7 @@ impl Change {
         self.new.as_ref().or(self.old.as_ref())
     }
 
-    /// The columns whose values differ between the row before and after, in alphabetical order.
+    /// The columns whose values differ between the row before and after, and those that one of them lacks, in alphabetical order.
     /// For an insert or a delete, every column that the row has.
     pub fn changed_columns(&self) -> Vec<&str> {
         match (&self.old, &self.new) {
@@ -109,6 +109,7 @@ pub type Names = Arc<[Box<str>]>;
 impl Row {
     /// `values` are as many as the names, in their order.
     pub(crate) fn new(names: Names, values: Vec<Box<RawValue>>) -> Self {
+        debug_assert!(names.is_sorted_by(|a, b| a < b), "names are searched");
         assert_eq!(names.len(), values.len(), "a row has a value for each column");
         Self { names, values }
     }

@@ -26,7 +26,7 @@ pub fn row_like(layout: &mut Layout, json: &str, kind_of: impl Fn(&str) -> Kind)
     RowSeed { layout, kind_of }.deserialize(&mut serde_json::Deserializer::from_str(json))
 }
 
-/// The columns of the row that was read last.
+/// The columns of the last row that had each once.
 #[derive(Debug, Default)]
 pub struct Layout {
     names: Names,
@@ -39,7 +39,7 @@ struct RowSeed<'l, F> {
     kind_of: F,
 }
 
-/// `Cow` alone always owns what it reads.
+/// A name without escapes is not copied; `Cow` alone always owns what it reads.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -62,13 +62,13 @@ impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
         let Self { layout, kind_of } = self;
         let Layout { names, columns } = &*layout;
         let mut values: Vec<Option<Box<RawValue>>> = vec![None; names.len()];
-        let mut known = 0;
+        let mut alike = 0;
         let mut unknown = None;
         while let Some(Name(name)) = map.next_key()? {
-            match columns.get(known) {
+            match columns.get(alike) {
                 Some(&(place, kind)) if *names[place] == *name => {
                     values[place] = Some(wire(kind, map.next_value()?));
-                    known += 1;
+                    alike += 1;
                 }
                 _ => {
                     unknown = Some(name);
@@ -76,13 +76,13 @@ impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
                 }
             }
         }
-        if unknown.is_none() && known == columns.len() {
+        if unknown.is_none() && alike == columns.len() {
             return Ok(Row::new(names.clone(), values.into_iter().flatten().collect()));
         }
 
         // It has other columns than the one before.
         let (mut read, mut kinds) = (Vec::new(), Vec::new());
-        for &(place, kind) in &columns[..known] {
+        for &(place, kind) in &columns[..alike] {
             read.extend(values[place].take().map(|value| (names[place].clone(), value)));
             kinds.push((names[place].clone(), kind));
         }

@@ -13,7 +13,7 @@ use rowcast::{
     change::{Change, Column, Kind, Op, Page, Row, Table, TableName, Tables},
     event::{EnvelopeStyle, Event},
     position::Position,
-    wire,
+    wire::{self, Layout},
 };
 use sqlx::postgres::PgPoolOptions;
 use tokio::runtime::Runtime;
@@ -69,24 +69,26 @@ fn engine() -> Engine {
 
 fn tables() -> Tables {
     let columns: BTreeMap<Box<str>, Column> =
-        product(1000).columns().map(|(name, _)| (name.into(), Column::default())).collect();
+        product(&mut Layout::default(), 1000).columns().map(|(name, _)| (name.into(), Column::default())).collect();
     [(TableName::new("public", "products"), Table { columns, captured: true })].into_iter().collect()
 }
 
-fn product(stock: usize) -> Row {
+fn product(layout: &mut Layout, stock: usize) -> Row {
     let json = PRODUCT.replace("\"stock\":1000", &format!("\"stock\":{stock}"));
-    wire::row(&json, |_| Kind::Plain).expect("a row")
+    wire::row_like(layout, &json, |_| Kind::Plain).expect("a row")
 }
 
+/// As they come from the log: rows that share the names of their columns.
 fn page(changes: usize) -> Page {
+    let mut layout = Layout::default();
     let changes = (0..changes).map(|number| Change {
         id: number as i64,
         xid: 900,
         at: chrono::DateTime::UNIX_EPOCH,
         table: TableName::new("public", "products"),
         op: Op::Update,
-        old: Some(product(1000)),
-        new: Some(product(999)),
+        old: Some(product(&mut layout, 1000)),
+        new: Some(product(&mut layout, 999)),
         actor: None,
     });
     let position = Position { system: 1, database: 2, xmin: 900 };

@@ -128,9 +128,9 @@ impl Changes {
         Some(RawValue::from_string(json).expect("made of JSON"))
     }
 
-    /// The column's new value, or `None` if of what the audience sees of it nothing changed.
+    /// The column's new value; `None` if it has none, or if of what the audience sees of it nothing changed.
     fn shown<'r>(&self, old: Option<&Row>, new: &'r Row, column: &str) -> Option<Cow<'r, str>> {
-        let value = new.get(column).map_or("null", RawValue::get);
+        let value = new.get(column)?.get();
         let Some(keys) = self.keys.get(column) else { return Some(value.into()) };
         let shown = only(keys, value);
         let before = old.and_then(|row| row.get(column)).map(|value| only(keys, value.get()));

@@ -165,7 +165,7 @@ impl Engine {
     ) {
         let scope = Scope::new(change);
         let surroundings = Surroundings::of_change(&self.catalog.context, &scope);
-        let changed = change.changed_columns();
+        let changed = if change.op == Op::Update { change.changed_columns() } else { Vec::new() };
         for live in rules {
             let rule = &self.catalog.rules[live.rule];
             if rule.inbox && !self.writes_inbox || !touches(rule, change, &changed) {
@@ -458,7 +458,8 @@ pub(super) fn holds(condition: Option<&Expression>, at: &Surroundings<'_>) -> Re
     condition.map_or(Ok(true), |condition| condition.test(at))
 }
 
-/// Whether one of the rule's columns is among the [`Change::changed_columns`]; told without any expression.
+/// Whether one of the rule's columns changed; told without any expression. `changed` are an update's
+/// [`Change::changed_columns`], in their order.
 pub(super) fn touches(rule: &Rule, change: &Change, changed: &[&str]) -> bool {
     let (Op::Update, Some(columns)) = (change.op, &rule.changed) else { return true };
     if change.old.is_none() || change.new.is_none() {

@@ -37,6 +37,22 @@ async fn columns_reach_the_data_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_column_that_the_new_row_lacks_has_no_new_value() {
+    let rules = r#"
+[[rule]]
+event = "row:changed"
+table = "t"
+on = ["update"]
+to = [{ rooms = ["user:a"], changes = "all" }]
+"#;
+    let mut engine = engine(with_rooms(rules), &tables(&[("t", &["a"])]));
+    let changes = [r#"{"a":2}"#, r#"{"a":1}"#].map(|new| change("t", r#"{"a":1,"b":2}"#, new)).into();
+    let evaluated = engine.evaluate(&page(changes)).await.unwrap();
+    let heard: Vec<_> = evaluated.events.iter().map(|event| audiences(event)[0].1.clone()).collect();
+    assert_eq!(heard, [r#"changes={"a":2}"#]);
+}
+
+#[tokio::test]
 async fn of_a_column_with_keys_an_audience_sees_these_alone_and_hears_only_of_them() {
     let rules = r#"
 [[rule]]
