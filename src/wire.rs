@@ -34,14 +34,25 @@ pub struct Layout {
     columns: Vec<(usize, Kind)>,
 }
 
+impl Layout {
+    /// `kinds`: of each column, in the order of the text. Where a name comes twice, rows can't be read by it: it is empty.
+    fn of(row: &Row, kinds: &[(Box<str>, Kind)]) -> Self {
+        if row.names().len() != kinds.len() {
+            return Self::default();
+        }
+        let columns = kinds.iter().filter_map(|(name, kind)| Some((row.place(name)?, *kind))).collect();
+        Self { names: row.names().clone(), columns }
+    }
+}
+
 struct RowSeed<'l, F> {
     layout: &'l mut Layout,
     kind_of: F,
 }
 
-/// A name without escapes is not copied; `Cow` alone always owns what it reads.
+/// A JSON string, borrowed where it has no escapes; `Cow` alone always owns what it reads.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 impl<'de, F: Fn(&str) -> Kind> DeserializeSeed<'de> for RowSeed<'_, F> {
     type Value = Row;
@@ -64,7 +75,7 @@ impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
         let mut values: Vec<Option<Box<RawValue>>> = vec![None; names.len()];
         let mut alike = 0;
         let mut unknown = None;
-        while let Some(Name(name)) = map.next_key()? {
+        while let Some(Text(name)) = map.next_key()? {
             match columns.get(alike) {
                 Some(&(place, kind)) if *names[place] == *name => {
                     values[place] = Some(wire(kind, map.next_value()?));
@@ -90,15 +101,10 @@ impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
             let kind = kind_of(&name);
             read.push((name.as_ref().into(), wire(kind, map.next_value()?)));
             kinds.push((name.into(), kind));
-            unknown = map.next_key()?.map(|Name(name)| name);
+            unknown = map.next_key()?.map(|Text(name)| name);
         }
         let row: Row = read.into_iter().collect();
-        let columns = kinds.iter().filter_map(|(name, kind)| Some((row.place(name)?, *kind))).collect();
-        *layout = if row.names().len() == kinds.len() {
-            Layout { names: row.names().clone(), columns }
-        } else {
-            Layout::default() // a name came twice
-        };
+        *layout = Layout::of(&row, &kinds);
         Ok(row)
     }
 }

@@ -12,7 +12,7 @@ use cel::{
 };
 use serde_json::value::RawValue;
 
-use crate::change::Row;
+use crate::{change::Row, wire::Text};
 
 /// A row as expressions see it. Where there is no row (the one before an insert, a lookup that found nothing), every
 /// column is null.
@@ -108,10 +108,6 @@ pub(super) fn from_json<'a>(json: &'a str) -> Result<Box<dyn Val + 'a>, Executio
         }
     })
 }
-
-/// `Cow` alone always owns what it reads.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 pub(super) fn from_json_value<'v>(value: serde_json::Value) -> Box<dyn Val + 'v> {
     match value {
