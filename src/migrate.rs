@@ -29,11 +29,12 @@ macro_rules! migration {
 }
 
 /// All of them, in order.
-pub const MIGRATIONS: [Migration; 4] = [
+pub const MIGRATIONS: [Migration; 5] = [
     migration!(1, "capture"),
     migration!(2, "watch_marketplace"),
     migration!(3, "inbox_and_schedules"),
     migration!(4, "identity"),
+    migration!(5, "by_statement"),
 ];
 
 /// The tables that the migrations watch where they exist, besides those of [`IDENTITY`].
@@ -162,7 +163,7 @@ impl Migrator {
     }
 
     /// Watches a table, named as in SQL: `products`, `shop.products`, `"Mixed Case"`. With `only`, no column but these, and
-    /// of the columns `digest` a digest.
+    /// of the columns `digest` a digest. By statement or by row, or as it is.
     ///
     /// A table that has such a list keeps it where nothing else is said: watching it again must not let a password hash
     /// into the log.
@@ -172,6 +173,7 @@ impl Migrator {
         exclude: &[String],
         only: Option<&[String]>,
         digest: &[String],
+        by_statement: Option<bool>,
     ) -> Result<String, Error> {
         self.require_migrated().await?;
         if let Some(missing) = self.pending().await?.first() {
@@ -194,11 +196,12 @@ impl Migrator {
             None => (only, digest),
         };
         self.patiently(async |connection: &mut PgConnection| {
-            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2, $3, $4)")
+            sqlx::query_scalar("select rowcast.watch(to_regclass($1), $2, $3, $4, $5)")
                 .bind(table)
                 .bind(exclude)
                 .bind(only)
                 .bind(digest)
+                .bind(by_statement)
                 .fetch_one(connection)
                 .await
         })

@@ -10,9 +10,8 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{CaptureError, connection::in_time, snapshot::Snapshot, statement::Statement};
+use super::{CaptureError, connection::in_time, decode::Key, snapshot::Snapshot, statement::Statement};
 use crate::{
-    change::Change,
     failpoint::{self, Failpoint},
     position::Position,
 };
@@ -46,7 +45,7 @@ update rowcast.cursor set era = (random() * 2147483647)::integer
 from (select set_config('synchronous_commit', 'local', true)) as here
 returning era";
 
-/// How many of these changes the log doesn't have.
+/// How many of these rows the log doesn't have.
 const MISSING: &str = "
 select count(*) from unnest($1::bigint[], $2::text[]) as t (id, xid)
 where not exists (select from rowcast.change c where c.id = t.id and c.xid = t.xid::xid8)";
@@ -132,10 +131,10 @@ pub struct Cursor {
     save_soon: bool,
     /// Of the snapshot that was swept when it was saved last: every transaction below had ended.
     saved_xmin: u64,
-    /// Changes that the sink has taken since the cursor was saved last, by id and transaction.
-    taken: HashSet<(i64, u64)>,
-    /// Changes that the sink took in the session before this one, and that this one will meet again.
-    repeats: HashSet<(i64, u64)>,
+    /// Rows of the log that the sink has taken since the cursor was saved last.
+    taken: HashSet<Key>,
+    /// Rows that the sink took in the session before this one, and that this one will meet again.
+    repeats: HashSet<Key>,
     /// The sweep that the progress is in the middle of began in an earlier session.
     began_before: bool,
 }
@@ -245,14 +244,14 @@ impl Cursor {
         Position { system: self.system, database: self.database, xmin: self.saved_xmin }
     }
 
-    /// Whether the sink took this change before the session was interrupted.
-    pub fn is_repeat(&self, change: &Change) -> bool {
-        !self.repeats.is_empty() && self.repeats.contains(&(change.id, change.xid))
+    /// Whether the sink took this row's changes before the session was interrupted.
+    pub fn is_repeat(&self, row: Key) -> bool {
+        !self.repeats.is_empty() && self.repeats.contains(&row)
     }
 
-    /// Notes that the sink has taken these, up to the change `last` of the sweep towards `target`.
-    pub fn took(&mut self, changes: impl IntoIterator<Item = (i64, u64)>, target: &Snapshot, last: i64) {
-        self.taken.extend(changes);
+    /// Notes that the sink has taken the changes of these, up to the row `last` of the sweep towards `target`.
+    pub fn took(&mut self, rows: Vec<Key>, target: &Snapshot, last: i64) {
+        self.taken.extend(rows);
         self.progress.target = Some((target.clone(), last));
         self.saved = false;
     }
@@ -361,12 +360,12 @@ impl Stored {
     }
 }
 
-/// How many of these changes the log doesn't have, though they were in it.
-async fn missing(client: &Client, changes: &HashSet<(i64, u64)>) -> Result<i64, CaptureError> {
-    if changes.is_empty() {
+/// How many of these rows the log doesn't have, though they were in it.
+async fn missing(client: &Client, rows: &HashSet<Key>) -> Result<i64, CaptureError> {
+    if rows.is_empty() {
         return Ok(0);
     }
-    let (ids, xids): (Vec<i64>, Vec<String>) = changes.iter().map(|(id, xid)| (*id, xid.to_string())).unzip();
+    let (ids, xids): (Vec<i64>, Vec<String>) = rows.iter().map(|(id, xid)| (*id, xid.to_string())).unzip();
     let row = client.query_typed_one(MISSING, &[(&ids, Type::INT8_ARRAY), (&xids, Type::TEXT_ARRAY)]).await?;
     Ok(row.try_get(0)?)
 }

@@ -7,7 +7,7 @@ use super::{
     connection::in_time,
     cursor::Progress,
     snapshot::Snapshot,
-    sweep::{SweepPage, Sweeper},
+    sweep::{Batch, SweepPage, Sweeper},
     tables,
 };
 use crate::{
@@ -118,9 +118,9 @@ impl Replay<'_> {
                 Some(page) => page,
                 None => self.page.insert(self.sweeper.page(&self.progress).await?),
             };
-            let changes = page.batch(&self.tables).await?;
-            if let Some(last) = changes.last() {
-                self.progress.target = Some((page.target.clone(), last.id));
+            let Batch { changes, rows } = page.batch(&self.tables, |_| false).await?;
+            if let Some((last, _)) = rows.last() {
+                self.progress.target = Some((page.target.clone(), *last));
                 return Ok(Some(Page { changes, position: self.since, tables: Arc::clone(&self.tables) }));
             }
             self.ended = page.is_last();

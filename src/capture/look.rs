@@ -6,6 +6,9 @@ use crate::{
     database_url::Target,
 };
 
+/// Behind so many rows of the log no row is looked for that shares its own with a change.
+const NEAR: i64 = 10_000;
+
 /// A connection that reads and leaves everything as it is.
 pub struct Look {
     connection: Connection,
@@ -21,14 +24,20 @@ impl Look {
         tables::read(&self.connection).await
     }
 
-    /// The change of this id; `None` if the log doesn't have it, or no longer.
+    /// The change of this id; `None` if the log doesn't have it, or no longer. Its row in the log may be one that it shares
+    /// with others: the first one behind it that has it among its own.
     pub async fn change(&self, id: i64, tables: &Tables) -> Result<Option<Change>, CaptureError> {
         let columns = decode::COLUMNS;
-        let sql = format!("select {columns} from rowcast.change where id = $1");
-        let rows = self.connection.query(&sql, &[&id]).await?;
-        rows.first()
-            .map(|row| decode::change(row, 0, tables, &mut decode::Layouts::default()).map(|(change, _)| change))
-            .transpose()
+        let sql = format!(
+            "select {columns} from (select * from rowcast.change where id >= $1 order by id limit $2) as near
+             where id = $1 or (op in ('i', 'u', 'd') and (new->'ids')::jsonb @> to_jsonb($1)) order by id limit 1"
+        );
+        let rows = self.connection.query(&sql, &[&id, &NEAR]).await?;
+        let mut changes = Vec::new();
+        for row in &rows {
+            decode::changes(row, 0, tables, &mut decode::Layouts::default(), &mut changes)?;
+        }
+        Ok(changes.into_iter().find(|change| change.id == id))
     }
 
     /// The oldest and the newest id that the log has.

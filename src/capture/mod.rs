@@ -4,10 +4,10 @@
 //! run            connect, take the lease, claim the cursor; begin again when a connection ends
 //!  └ watch       sweep while there is something; doze by the doorbell when there is nothing
 //!     └ progress one sweep: batches into the sink, then the cursor; upkeep in between
-//!        ├ sweep, decode, snapshot      what became visible since the cursor
-//!        ├ cursor                       how far that is, here and in the database
-//!        ├ tables, retention            the shape of the watched tables, the log's size
-//!        └ statement                    what is asked again and again
+//!        ├ sweep, decode, piece, snapshot  what became visible since the cursor
+//!        ├ cursor                          how far that is, here and in the database
+//!        ├ tables, retention               the shape of the watched tables, the log's size
+//!        └ statement                       what is asked again and again
 //! ```
 //!
 //! Invariant: the cursor moves past a change only after the [`Sink`] has taken it.
@@ -19,6 +19,7 @@ mod doorbell;
 mod history;
 mod lease;
 mod look;
+mod piece;
 mod progress;
 mod retention;
 mod snapshot;

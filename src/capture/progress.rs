@@ -13,7 +13,7 @@ use super::{
     cursor::{Cursor, Losses},
     retention,
     statement::Statement,
-    sweep::Sweeper,
+    sweep::{Batch, Sweeper},
     tables,
 };
 use crate::{
@@ -91,7 +91,7 @@ impl<'a, S: Sink> Listener<'a, S> {
         self.cursor.is_saved()
     }
 
-    /// One sweep, page by page, unless told to stop between two batches; tells how many changes there were.
+    /// One sweep, page by page, unless told to stop between two batches; tells how many rows of the log there were.
     ///
     /// Invariant: the cursor gets past a batch only after the sink has taken it, and to the sweep's snapshot only after
     /// its last page.
@@ -103,8 +103,9 @@ impl<'a, S: Sink> Listener<'a, S> {
             let sweeper = self.sweeper;
             let mut page = self.capture.telling_if_slow(sweeper.page(&self.cursor.progress)).await?;
             loop {
-                let changes = self.capture.telling_if_slow(page.batch(&self.tables)).await?;
-                let Some(last) = changes.last().map(|change| change.id) else { break };
+                let reading = page.batch(&self.tables, |row| self.cursor.is_repeat(row));
+                let Batch { changes, rows } = self.capture.telling_if_slow(reading).await?;
+                let Some((last, _)) = rows.last().copied() else { break };
                 if !shape_is_fresh && changes.iter().any(|change| !tables::fits(change, &self.tables)) {
                     // A table was altered: its columns' kinds must be known before its rows are read.
                     shape_is_fresh = true;
@@ -112,11 +113,10 @@ impl<'a, S: Sink> Listener<'a, S> {
                     self.look_for_altered_tables().await?;
                     continue 'pages;
                 }
-                found += changes.len();
-                let taken: Vec<_> = changes.iter().map(|change| (change.id, change.xid)).collect();
+                found += rows.len();
                 failpoint::hit(Failpoint::Swept)?;
                 self.hand_on(changes).await?;
-                self.cursor.took(taken, &page.target, last);
+                self.cursor.took(rows, &page.target, last);
                 failpoint::hit(Failpoint::Taken)?;
                 if stop.is_cancelled() {
                     return Ok(found);
@@ -141,8 +141,7 @@ impl<'a, S: Sink> Listener<'a, S> {
         Ok(found)
     }
 
-    async fn hand_on(&mut self, mut changes: Vec<Change>) -> Result<(), CaptureError> {
-        changes.retain(|change| !self.cursor.is_repeat(change));
+    async fn hand_on(&mut self, changes: Vec<Change>) -> Result<(), CaptureError> {
         for alike in changes.chunk_by(|a, b| a.op == b.op && a.table == b.table) {
             let (table, op) = (alike[0].table.to_string(), alike[0].op.as_sql());
             self.capture.metrics.changes_swept.with_label_values(&[&table, op]).inc_by(alike.len() as u64);

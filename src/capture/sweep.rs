@@ -9,7 +9,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +21,7 @@ use tokio_postgres::{
 use super::{
     CaptureError, Connection,
     cursor::Progress,
-    decode::{self, Layouts},
+    decode::{self, Key, Layouts},
     snapshot::Snapshot,
     statement::{Parameters, Statement},
 };
@@ -131,6 +130,14 @@ impl Sweeper {
     }
 }
 
+/// What is handed on at once.
+#[derive(Debug)]
+pub struct Batch {
+    pub changes: Vec<Change>,
+    /// The rows of the log that they came from, and those that gave none, in the order of their ids.
+    pub rows: Vec<Key>,
+}
+
 /// A page that is being read. Postgres sends no faster than batches are taken.
 pub struct SweepPage {
     /// The snapshot that this sweep works towards.
@@ -140,24 +147,27 @@ pub struct SweepPage {
     opened_at: Instant,
     /// A stream that has ended must not be asked again.
     ended: bool,
-    seen: i64,
+    seen: usize,
 }
 
 impl SweepPage {
-    /// The next changes, at most about [`BATCH_BYTES`] of them; none at the end of the page.
-    pub async fn batch(&mut self, tables: &Arc<Tables>) -> Result<Vec<Change>, CaptureError> {
-        let (mut changes, mut bytes, mut layouts) = (Vec::new(), 0, Layouts::default());
-        while !self.ended && changes.len() < BATCH_CHANGES && bytes < BATCH_BYTES {
+    /// The next rows of the log, at most about [`BATCH_BYTES`] of them; none at the end of the page. A row that is to be
+    /// skipped gives no change.
+    pub async fn batch(&mut self, tables: &Tables, skip: impl Fn(Key) -> bool) -> Result<Batch, CaptureError> {
+        let (mut changes, mut rows, mut bytes, mut layouts) = (Vec::new(), Vec::new(), 0, Layouts::default());
+        while !self.ended && rows.len().max(changes.len()) < BATCH_CHANGES && bytes < BATCH_BYTES {
             let Some(row) = next_row(&mut self.rows, self.patience).await? else {
                 self.ended = true;
                 break;
             };
-            let (change, size) = decode::change(&row, 1, tables, &mut layouts)?;
-            bytes += size;
-            changes.push(change);
+            let key = decode::key(&row, 1)?;
+            rows.push(key);
+            if !skip(key) {
+                bytes += decode::changes(&row, 1, tables, &mut layouts, &mut changes)?;
+            }
         }
-        self.seen += changes.len() as i64;
-        Ok(changes)
+        self.seen += rows.len();
+        Ok(Batch { changes, rows })
     }
 
     /// Whether so much time was taken over its changes that Postgres may soon end the statement. The rest is another page.
@@ -167,7 +177,7 @@ impl SweepPage {
 
     /// Whether the page ended since the sweep did.
     pub fn is_last(&self) -> bool {
-        self.seen < PAGE_ROWS
+        self.seen < PAGE_ROWS as usize
     }
 }
 

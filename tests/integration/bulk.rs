@@ -33,6 +33,15 @@ rooms = ["product:{row.shelf}"]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory() {
+    update_100_000_rows(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_where_the_table_is_captured_by_statement() {
+    update_100_000_rows(true).await;
+}
+
+async fn update_100_000_rows(by_statement: bool) {
     const ROWS: i64 = 100_000;
     let database = Database::empty().await;
     database
@@ -43,7 +52,7 @@ async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory
         )
         .await;
     database.migrate().await;
-    database.run("select rowcast.watch('items')").await;
+    database.run(&format!("select rowcast.watch('items', by_statement => {by_statement})")).await;
     let rules = Files::new(&[("rules.toml", RULES)]);
     let process = Process::start_with(&database.url, &["--catalog", rules.path()]).await.ready().await;
     let mut client = connect(process.address, "anybody").await;

@@ -27,7 +27,11 @@ async fn sell(database: &Database, session: &Session) {
             .execute("insert into products (seller_id, name, price) values ('seller-1', 'x', 1)", &[])
             .await
             .unwrap();
-        session.execute("delete from products where name = 'x'", &[]).await.expect("a delete succeeds too");
+        let many =
+            "insert into products (seller_id, name, price) select 'seller-1', 'x', n from generate_series(1, 60) n";
+        session.execute(many, &[]).await.expect("a large statement succeeds");
+        let deleted = session.execute("delete from products where name = 'x'", &[]).await;
+        assert_eq!(deleted.expect("a delete succeeds too"), 61);
     }
 }
 
@@ -44,10 +48,14 @@ async fn is_heard(session: &Session, viewer: &mut Client, stock: i32) {
     viewer.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == stock).await;
 }
 
-/// Breaks something, sells, looks for the alarm, mends it, and sees capture go on.
-async fn survives(database: Database, fault: &str, alarm: &str, mend: &str) {
-    let service = Service::start(&database).await;
-    survives_with(database, service, fault, alarm, mend).await;
+/// Breaks something, sells, looks for the alarm, mends it, and sees capture go on; by row, and by statement.
+async fn survives(fault: &str, alarm: &str, mend: &str) {
+    for by_statement in [false, true] {
+        let database = Database::marketplace().await;
+        database.run(&format!("select rowcast.watch('products', by_statement => {by_statement})")).await;
+        let service = Service::start(&database).await;
+        survives_with(database, service, fault, alarm, mend).await;
+    }
 }
 
 /// The same where neither the owner nor the service is superuser.
@@ -95,25 +103,25 @@ fn make_the_log() -> &'static str {
 async fn the_application_goes_on_when_the_log_is_renamed() {
     let fault = "alter table rowcast.change rename to elsewhere";
     let mend = "alter table rowcast.elsewhere rename to change";
-    survives(Database::marketplace().await, fault, "rowcast.change", mend).await;
+    survives(fault, "rowcast.change", mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_log_is_dropped() {
-    survives(Database::marketplace().await, "drop table rowcast.change", "rowcast.change", make_the_log()).await;
+    survives("drop table rowcast.change", "rowcast.change", make_the_log()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_a_column_of_the_log_is_dropped() {
     let fault = "alter table rowcast.change drop column actor";
-    survives(Database::marketplace().await, fault, "actor", "alter table rowcast.change add column actor text").await;
+    survives(fault, "actor", "alter table rowcast.change add column actor text").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_a_partition_of_the_log_is_dropped() {
     let mend =
         "truncate rowcast.change_rest; create table rowcast.change_0 partition of rowcast.change for values in (0)";
-    survives(Database::marketplace().await, "drop table rowcast.change_0", PARTITION, mend).await;
+    survives("drop table rowcast.change_0", PARTITION, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +129,7 @@ async fn the_application_goes_on_when_a_partition_of_the_log_is_detached() {
     let fault = "alter table rowcast.change detach partition rowcast.change_0";
     let mend =
         "truncate rowcast.change_rest; alter table rowcast.change attach partition rowcast.change_0 for values in (0)";
-    survives(Database::marketplace().await, fault, PARTITION, mend).await;
+    survives(fault, PARTITION, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,39 +150,39 @@ async fn the_application_goes_on_when_no_partition_of_the_log_is_for_its_rows() 
     let fault = "drop table rowcast.change_0, rowcast.change_rest";
     let mend = "create table rowcast.change_0 partition of rowcast.change for values in (0);
                 create table rowcast.change_rest partition of rowcast.change default";
-    survives(Database::marketplace().await, fault, PARTITION, mend).await;
+    survives(fault, PARTITION, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_a_column_of_the_log_has_another_type() {
     let fault = "alter table rowcast.change alter column actor type integer using null";
     let mend = "alter table rowcast.change alter column actor type text";
-    survives(Database::marketplace().await, fault, "capture is down", mend).await;
+    survives(fault, "capture is down", mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_log_has_a_column_that_must_be_filled() {
     let fault = "alter table rowcast.change add column tenant text not null default ''; alter table rowcast.change alter tenant drop default";
-    survives(Database::marketplace().await, fault, LOST, "alter table rowcast.change drop column tenant").await;
+    survives(fault, LOST, "alter table rowcast.change drop column tenant").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_log_has_a_constraint_of_its_own() {
     let fault = "alter table rowcast.change add constraint few check (id < 0) not valid";
-    survives(Database::marketplace().await, fault, LOST, "alter table rowcast.change drop constraint few").await;
+    survives(fault, LOST, "alter table rowcast.change drop constraint few").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_log_has_a_unique_index() {
     let fault = "create unique index once on rowcast.change (slot, \"table\")";
-    survives(Database::marketplace().await, fault, LOST, "drop index rowcast.once").await;
+    survives(fault, LOST, "drop index rowcast.once").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_log_has_a_trigger() {
     let fault = "create function refuse() returns trigger language plpgsql as 'begin raise exception ''no''; end';
                  create trigger refuse before insert on rowcast.change for each row execute function refuse()";
-    survives(Database::marketplace().await, fault, LOST, "drop function refuse() cascade").await;
+    survives(fault, LOST, "drop function refuse() cascade").await;
 }
 
 const SELL: &str = "update products set stock = stock - 1 where id = 'product-1'";
@@ -377,27 +385,27 @@ async fn whether_the_log_takes_changes_is_asked_once_for_a_table_in_a_session_an
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_sequence_of_ids_is_dropped() {
     let mend = "create sequence rowcast.change_id as bigint cache 1 start 100000";
-    survives(Database::marketplace().await, "drop sequence rowcast.change_id", LOST, mend).await;
+    survives("drop sequence rowcast.change_id", LOST, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_sequence_of_ids_is_exhausted() {
     let fault = "alter sequence rowcast.change_id maxvalue 1000; select setval('rowcast.change_id', 1000)";
-    survives(Database::marketplace().await, fault, LOST, "alter sequence rowcast.change_id no maxvalue").await;
+    survives(fault, LOST, "alter sequence rowcast.change_id no maxvalue").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_the_slot_is_gone() {
     let mend =
         "create sequence rowcast.slot as smallint minvalue 0 maxvalue 2 start 0; select setval('rowcast.slot', 0)";
-    survives(Database::marketplace().await, "drop sequence rowcast.slot", LOST, mend).await;
+    survives("drop sequence rowcast.slot", LOST, mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_application_goes_on_when_even_the_losses_cannot_be_counted() {
     let fault = "drop sequence rowcast.loss; drop sequence rowcast.change_id";
     let mend = "create sequence rowcast.loss; create sequence rowcast.change_id as bigint cache 1 start 100000";
-    survives(Database::marketplace().await, fault, "rowcast.loss is gone", mend).await;
+    survives(fault, "rowcast.loss is gone", mend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ mod support;
 
 mod alterations;
 mod bulk;
+mod by_statement;
 mod capture_safety;
 mod cli;
 mod clock;

@@ -33,15 +33,20 @@ async fn the_applications_schema_gains_triggers_alone_and_uninstall_takes_them_a
     let Some(before) = dump_of_definitions(&database.url).await else { return };
 
     rowcast(&database.url, &["migrate"]).await.succeeded();
+    rowcast(&database.url, &["watch", "products", "--by", "statement"]).await.succeeded();
     let migrated = dump_of_definitions(&database.url).await.expect("as before");
     let (mut expected, found) = (statements(&before), statements(&migrated));
     let added: Vec<&String> = found.iter().filter(|statement| !expected.contains(statement)).collect();
     for statement in &added {
-        let ours = statement.starts_with("CREATE TRIGGER _rowcast_capture AFTER INSERT OR DELETE OR UPDATE ON public.")
-            || statement.starts_with("CREATE TRIGGER rowcast_truncate AFTER TRUNCATE ON public.");
-        assert!(ours && statement.contains(" EXECUTE FUNCTION rowcast.capture("), "{statement}");
+        let by_row = statement.contains(" EXECUTE FUNCTION rowcast.capture(")
+            && (statement.starts_with("CREATE TRIGGER _rowcast_capture AFTER INSERT OR DELETE OR UPDATE ON public.")
+                || statement.starts_with("CREATE TRIGGER rowcast_truncate AFTER TRUNCATE ON public."));
+        let by_statement = statement.starts_with("CREATE TRIGGER _rowcast_capture")
+            && statement.contains(" ON public.products ")
+            && statement.contains(" EXECUTE FUNCTION rowcast.capture_statement(");
+        assert!(by_row || by_statement, "{statement}");
     }
-    assert_eq!(added.len(), 20, "two on each of ten tables");
+    assert_eq!(added.len(), 22, "two on each of ten tables, and two more on the one that is captured by statement");
     expected.extend(added.into_iter().cloned());
     let sorted = |mut statements: Vec<String>| {
         statements.sort();
@@ -77,7 +82,7 @@ async fn migrate_is_safe_to_repeat_and_says_how_the_tables_stand() {
     let installed = objects(&database).await;
 
     let second = rowcast(&database.url, &["migrate"]).await.succeeded().stdout;
-    assert!(second.contains("up to date at 0004") && !second.contains("applied"), "{second}");
+    assert!(second.contains("up to date at 0005") && !second.contains("applied"), "{second}");
     assert_eq!(objects(&database).await, installed);
 
     database.run("create table carts (id int primary key, items jsonb)").await;
@@ -108,7 +113,7 @@ async fn a_dry_run_changes_nothing_and_its_output_runs_through_psql() {
 
     let down = rowcast(&database.url, &["migrate", "--down", "--dry-run"]).await.succeeded().stdout;
     let installed = objects(&database).await;
-    assert!(down.contains("delete from rowcast.migration where version = 4"), "{down}");
+    assert!(down.contains("delete from rowcast.migration where version = 5"), "{down}");
     assert_eq!(objects(&database).await, installed);
 }
 
@@ -120,6 +125,7 @@ async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
         "0002_watch_marketplace.up.sql",
         "0003_inbox_and_schedules.up.sql",
         "0004_identity.up.sql",
+        "0005_by_statement.up.sql",
     ] {
         let Some(ran) = psql(&by_psql.url, &["-q", "-f", &migration_file(file)], "").await else { return };
         ran.succeeded();
@@ -130,6 +136,7 @@ async fn the_files_run_with_psql_alone_and_migrate_then_finds_nothing_to_do() {
     assert_eq!(objects(&by_psql).await, objects(&by_rowcast).await);
 
     for file in [
+        "0005_by_statement.down.sql",
         "0004_identity.down.sql",
         "0003_inbox_and_schedules.down.sql",
         "0002_watch_marketplace.down.sql",
@@ -148,7 +155,9 @@ async fn down_undoes_one_migration_at_a_time_until_nothing_is_left() {
                     where t.tgname like '%rowcast%' and c.relnamespace = 'public'::regnamespace";
 
     let newest = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
-    assert!(newest.contains("undone   0004"), "{newest}");
+    assert!(newest.contains("undone   0005"), "{newest}");
+    let identity = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
+    assert!(identity.contains("undone   0004"), "{identity}");
     let first = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
     assert!(first.contains("undone   0003"), "{first}");
     let next = rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout;
@@ -462,7 +471,7 @@ async fn two_migrations_at_once_wait_for_each_other() {
     let (first, second) = (first.succeeded().stdout, second.succeeded().stdout);
     let (applied, idle) = if first.contains("applied") { (first, second) } else { (second, first) };
     assert!(applied.contains("applied  0001") && applied.contains("applied  0002"), "{applied}");
-    assert!(idle.contains("up to date at 0004"), "{idle}");
+    assert!(idle.contains("up to date at 0005"), "{idle}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -477,7 +486,9 @@ async fn every_function_passes_plpgsql_check() {
          from pg_proc p join pg_language l on l.oid = p.prolang
          cross join lateral plpgsql_check_function(
            p.oid, case when p.prorettype = 'trigger'::regtype then 'products'::regclass else 0 end::regclass,
-           security_warnings => true) as check_line
+           security_warnings => true,
+           oldtable => case when p.proname = 'capture_statement' then 'old_rows' end,
+           newtable => case when p.proname = 'capture_statement' then 'new_rows' end) as check_line
          where p.pronamespace = 'rowcast'::regnamespace and l.lanname = 'plpgsql'",
         &[],
     );

@@ -111,6 +111,8 @@ pub struct Table {
     pub name: String,
     pub columns: Vec<(String, Kind)>,
     pub key: Key,
+    /// Captured by statement, else by row.
+    pub by_statement: bool,
 }
 
 pub fn quote(name: &str) -> String {
@@ -225,8 +227,8 @@ impl Table {
                 };
                 format!("insert into {name} values ({}) {conflict}", self.values(key, seed).join(", "))
             }
-            Write::InsertMany { seed } => {
-                let rows = (0..6).map(|n| format!("({})", self.values(n + 2, seed + n).join(", ")));
+            Write::InsertMany { rows, seed } => {
+                let rows = (0..rows).map(|n| format!("({})", self.values(n + 2, seed + n).join(", ")));
                 format!("insert into {name} values {} on conflict do nothing", rows.collect::<Vec<_>>().join(", "))
             }
             Write::Update { key, seed } => {
@@ -251,13 +253,33 @@ impl Table {
 
 #[derive(Debug, Clone, Copy)]
 pub enum Write {
-    Insert { key: u16, seed: u16 },
-    Upsert { key: u16, seed: u16 },
-    InsertMany { seed: u16 },
-    Update { key: u16, seed: u16 },
-    UpdateKey { key: u16, to: u16 },
-    UpdateAll { seed: u16 },
-    Delete { key: u16 },
+    Insert {
+        key: u16,
+        seed: u16,
+    },
+    Upsert {
+        key: u16,
+        seed: u16,
+    },
+    /// Of so many rows that a statement on all of them is a large one, or of few.
+    InsertMany {
+        rows: u16,
+        seed: u16,
+    },
+    Update {
+        key: u16,
+        seed: u16,
+    },
+    UpdateKey {
+        key: u16,
+        to: u16,
+    },
+    UpdateAll {
+        seed: u16,
+    },
+    Delete {
+        key: u16,
+    },
     DeleteAll,
 }
 
@@ -307,7 +329,7 @@ impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "the smallest case that fails:")?;
         for table in &self.tables {
-            writeln!(f, "    {}", table.ddl())?;
+            writeln!(f, "    {} -- by {}", table.ddl(), if table.by_statement { "statement" } else { "row" })?;
         }
         for step in &self.steps {
             match step {
@@ -326,13 +348,14 @@ fn tables() -> impl Strategy<Value = Vec<Table>> {
     let column = (prop::sample::select(&NAMES[..]), prop::sample::select(&Kind::ALL[..]));
     let keys = vec(prop::sample::select(&Kind::KEYS[..]), 2);
     let key = prop_oneof![4 => Just(Key::One), 2 => Just(Key::Two), 1 => Just(Key::None)];
-    let table =
-        (prop::sample::select(&NAMES[..]), vec(column, 3..=6), keys, key).prop_map(|(name, mut columns, keys, key)| {
+    let table = (prop::sample::select(&NAMES[..]), vec(column, 3..=6), keys, key, any::<bool>()).prop_map(
+        |(name, mut columns, keys, key, by_statement)| {
             columns.iter_mut().zip(keys).for_each(|(column, kind)| column.1 = kind);
             let numbered = columns.into_iter().enumerate();
             let columns = numbered.map(|(number, (name, kind))| (format!("{name} {number}"), kind)).collect();
-            Table { name: name.to_owned(), columns, key }
-        });
+            Table { name: name.to_owned(), columns, key, by_statement }
+        },
+    );
     vec(table, 1..=3).prop_map(|mut tables| {
         for (number, table) in tables.iter_mut().enumerate() {
             table.name = format!("{} {number}", table.name).replace('.', ",");
@@ -346,7 +369,7 @@ fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         6 => (key(), seed()).prop_map(|(key, seed)| Write::Insert { key, seed }),
         4 => (key(), seed()).prop_map(|(key, seed)| Write::Upsert { key, seed }),
-        2 => seed().prop_map(|seed| Write::InsertMany { seed }),
+        2 => (prop::sample::select(&[6, 80][..]), seed()).prop_map(|(rows, seed)| Write::InsertMany { rows, seed }),
         10 => (key(), seed()).prop_map(|(key, seed)| Write::Update { key, seed }),
         2 => (key(), key()).prop_map(|(key, to)| Write::UpdateKey { key, to }),
         2 => seed().prop_map(|seed| Write::UpdateAll { seed }),

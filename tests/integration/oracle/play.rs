@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    case::{CONNECTIONS, Case, Step, Table},
+    case::{CONNECTIONS, Case, Step},
     model::Model,
 };
 use crate::{
@@ -118,9 +118,9 @@ pub async fn play(case: &Case) -> Result<u64, String> {
         database.run(&table.ddl()).await;
         rules += &table.rule(number);
     }
-    let names = case.tables.iter().map(Table::sql_name).chain(["marker".to_owned()]);
-    for name in names {
-        database.row("select rowcast.watch($1::text::regclass)", &[&name]).await;
+    let names = case.tables.iter().map(|table| (table.sql_name(), table.by_statement));
+    for (name, by_statement) in names.chain([("marker".to_owned(), false)]) {
+        database.row("select rowcast.watch($1::text::regclass, by_statement => $2)", &[&name, &by_statement]).await;
     }
     let files = Files::new(&[("rooms.toml", ROOMS), ("rules.toml", &rules)]);
     let mut config = Config::default();

@@ -1,0 +1,340 @@
+-- rowcast 0005: tables that are captured by statement, for those that large statements write to.
+--
+-- Run by `rowcast migrate`, or by hand:  psql -v ON_ERROR_STOP=1 -f migrations/0005_by_statement.up.sql
+-- One transaction, in the schema rowcast alone: each table stays captured as it is until rowcast.watch() says otherwise.
+
+begin;
+set local lock_timeout = '2s';
+set local statement_timeout = '30s';
+set local client_min_messages = warning;
+
+-- The capture triggers' function of a table that is captured by statement. What rowcast.capture() says of itself holds here:
+-- it names no column, never fails the application's statement, and rings in the same way.
+--
+-- A statement of few rows is logged as rowcast.capture() would, a row of the log for each; what it writes is worked out in the
+-- block, and written behind it.
+--
+-- Of a statement of many rows, up to 250 share a row of the log, column by column: {"ids": […], "new": {"stock": […], …},
+-- "old": {…}}, in its column new, with a small letter for the operation. So no name is written twice, and of an update `old`
+-- has only the columns in which the rows of this piece differ from before. Each change has its id still; the log's row has
+-- the last one of its own. This is written within the block: its subtransaction then takes a transaction id, one for many
+-- rows, and whatever fails in it is undone, counted and let go.
+--
+-- Both transition tables hold the rows in the order in which the statement wrote them, so they are paired by place.
+--
+-- Where a row trigger of the application's on the same table writes to that table, the inner statement ends, and is captured,
+-- before the outer one. rowcast.watch() refuses a table with such triggers; one that was made later has a statement within
+-- another's trigger counted as lost, so that clients load anew, rather than hear changes in the wrong order.
+--
+-- Arguments: as of rowcast.capture(), but for the digests.
+create function rowcast.capture_statement() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+  few         constant integer := 50;
+  large       constant integer := 8 * 1024 * 1024;
+  most        constant integer := 250;                -- rows that share one of the log,
+  most_bytes  constant integer := 1024 * 1024;        -- as long as they take about so much
+  largest     constant integer := 256 * 1024 * 1024;
+  with_ids    constant text := ', array_agg(nextval(''rowcast.change_id'')) as ids';
+  in_its_way  constant text := 'the table has row triggers of its own: run `rowcast watch` on it with --by row';
+  olds        json[];
+  news        json[];
+  found_rows  integer;
+  captured    record;
+  ids         bigint[];
+  row_bytes   integer;
+  names       text[];
+  aliases     text;
+  aggregates  text;
+  pieces      text;
+begin
+  begin
+    if tg_op = 'UPDATE' then
+      select array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                   from old_rows r limit few + 1),
+             array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                   from new_rows r limit few + 1)
+      into olds, news;
+    elsif tg_op = 'INSERT' then
+      news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                    from new_rows r limit few + 1);
+    else
+      olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                    from old_rows r limit few + 1);
+    end if;
+    found_rows := cardinality(coalesce(news, olds));
+    if found_rows = 0 or (tg_op = 'UPDATE' and found_rows <= few and record_image_eq(row(olds), row(news))) then
+      return null;
+    end if;
+    if pg_trigger_depth() > 1 and rowcast.own_row_triggers(tg_relid) is not null then
+      raise exception '%', in_its_way;
+    end if;
+
+    lock table only rowcast.change in row exclusive mode;
+
+    -- f1 is the id of a single row, f2 the slot, f3 nothing but the doorbell.
+    captured := row(case when found_rows = 1 then nextval('rowcast.change_id') end,
+      coalesce(pg_sequence_last_value('rowcast.slot'), 0),
+      case when not pg_try_advisory_xact_lock_shared(1919907683, 1)
+                and pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0'
+           then pg_notify('rowcast', tg_argv[0])::text end);
+
+    if found_rows > few or pg_column_size(olds) > large or pg_column_size(news) > large then
+      row_bytes := (select max(pg_column_size(i)) from unnest(olds || news) as i);
+      if row_bytes > largest then
+        raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+      end if;
+      -- Aliases, so that no column's name can be that of another thing here.
+      select string_agg('c' || c.place, ', ' order by c.place),
+             coalesce(array_agg(c.name order by c.place) filter (where c.wanted), '{}'),
+             string_agg(format('json_agg(r.c%s)', c.place), ', ' order by c.place) filter (where c.wanted)
+      into aliases, names, aggregates
+      from (select a.attname::text, row_number() over (order by a.attnum),
+                   a.attname <> all (coalesce(tg_argv[1]::text[], '{}'))
+                     and a.attname = any (coalesce(tg_argv[2]::text[], array[a.attname]))
+            from pg_attribute a
+            where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped) as c (name, place, wanted);
+      -- %%1$s is the transition table, %%2$s what else is worked out of each piece.
+      pieces := format(
+        '(select r.piece, array[%s]::json[] as columns %%2$s
+          from (select (row_number() over () - 1) / %s as piece, row_number() over () as place, r.* from %%1$s as r (%s)
+                order by piece, place) as r
+          group by r.piece)',
+        aggregates,
+        greatest(1, least(most, most_bytes / row_bytes)),
+        aliases);
+      execute format(
+        'insert into rowcast.change (id, xid, slot, op, at, schema, "table", new, actor)
+         select ids[cardinality(ids)], pg_current_xact_id(), $1, $2, clock_timestamp(), $3, $4,
+                json_build_object(''ids'', ids, ''old'', %s, ''new'', %s), $5 from %s',
+        case tg_op
+          when 'INSERT' then 'null'
+          when 'UPDATE' then '(select json_object_agg(c.name, c.old)
+                               from unnest($6, before.columns, after.columns) as c (name, old, new)
+                               where record_image_ne(row(c.old), row(c.new)))'
+          else '(select json_object_agg(c.name, c.old) from unnest($6, before.columns) as c (name, old))' end,
+        case tg_op
+          when 'DELETE' then 'null'
+          else '(select json_object_agg(c.name, c.new) from unnest($6, after.columns) as c (name, new))' end,
+        case tg_op
+          when 'INSERT' then format(pieces, 'new_rows', with_ids) || ' as after'
+          when 'DELETE' then format(pieces, 'old_rows', with_ids) || ' as before'
+          else format(pieces, 'new_rows', with_ids) || ' as after join '
+               || format(pieces, 'old_rows', '') || ' as before using (piece)
+                  where record_image_ne(row(after.columns), row(before.columns)) order by piece' end)
+      using captured.f2, lower(left(tg_op, 1))::"char", tg_table_schema, tg_table_name,
+            nullif(current_setting('rowcast.actor', true), ''), names;
+      return null;
+    end if;
+
+    if found_rows > 1 then
+      ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
+    end if;
+    -- As in rowcast.capture(): gone from the plan, or down to the second call, which says why it doesn't.
+    if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change')) then
+      raise exception 'rowcast.change takes no changes';
+    end if;
+  exception when others then
+    begin
+      if current_setting('rowcast.loss_logged', true) is distinct from pg_current_xact_id()::text then
+        raise log 'rowcast lost a change of %.%: % (%)', tg_table_schema, tg_table_name, sqlerrm, sqlstate;
+        perform set_config('rowcast.loss_logged', pg_current_xact_id()::text, true);  -- once in a transaction
+      end if;
+      perform nextval('rowcast.loss');
+    exception when others then
+      null;  -- the sequence is gone too; the service finds the schema broken and says so
+    end;
+    return null;
+  end;
+
+  if found_rows = 1 then
+    insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+    values (captured.f1, pg_current_xact_id(), captured.f2, left(tg_op, 1)::"char", clock_timestamp(),
+            tg_table_schema, tg_table_name, olds[1], news[1], nullif(current_setting('rowcast.actor', true), ''));
+    return null;
+  end if;
+  insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+  select c.id, pg_current_xact_id(), captured.f2, left(tg_op, 1)::"char", clock_timestamp(), tg_table_schema, tg_table_name,
+         c.old, c.new, nullif(current_setting('rowcast.actor', true), '')
+  from unnest(ids, olds, news) as c (id, old, new)
+  where c.old::text is distinct from c.new::text;
+  return null;
+end
+$$;
+revoke all on function rowcast.capture_statement() from public;
+comment on function rowcast.capture_statement() is
+  'Trigger function: writes the changes of a statement to rowcast.change and rings the doorbell.';
+
+-- The names of the row triggers that a table has besides those of rowcast, and that fire after a row; null without any.
+create function rowcast.own_row_triggers(relation regclass) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select string_agg(t.tgname, ', ' order by t.tgname) from pg_trigger t
+  where t.tgrelid = relation and not t.tgisinternal and t.tgenabled <> 'D' and t.tgname <> '_rowcast_capture'
+    and t.tgtype & 1 = 1 and t.tgtype & 2 = 0
+$$;
+revoke all on function rowcast.own_row_triggers(regclass) from public;
+
+-- As in 0004, with one more column: whether the table is captured by statement. Then it has a trigger for each operation,
+-- and is captured as long as all are there and enabled.
+create or replace view rowcast.watched as
+select c.oid::regclass as relation,
+       n.nspname::text as schema,
+       c.relname::text as "table",
+       t.tgenabled in ('O', 'A') and (t.tgtype & 1 = 1 or (
+         select count(*) = 2 and bool_and(o.tgenabled in ('O', 'A')) from pg_catalog.pg_trigger o
+         where o.tgrelid = t.tgrelid and o.tgname in ('_rowcast_capture_insert', '_rowcast_capture_delete'))) as enabled,
+       case when t.tgnargs > 1
+            then convert_from(substring(after_1.arguments for position('\x00'::bytea in after_1.arguments) - 1),
+                              getdatabaseencoding())::text[]
+            else '{}'::text[] end as excluded,
+       case when t.tgnargs > 2
+            then convert_from(substring(after_2.arguments for position('\x00'::bytea in after_2.arguments) - 1),
+                              getdatabaseencoding())::text[] end as only_columns,
+       case when t.tgnargs > 3
+            then convert_from(substring(after_3.arguments for position('\x00'::bytea in after_3.arguments) - 1),
+                              getdatabaseencoding())::text[]
+            else '{}'::text[] end as digest_columns,
+       t.tgtype & 1 = 0 as by_statement
+from pg_catalog.pg_trigger t
+-- Each argument ends with a zero byte; these are the arguments after the first, the second, and the third.
+cross join lateral (select substring(t.tgargs from position('\x00'::bytea in t.tgargs) + 1)) as after_1 (arguments)
+cross join lateral (select substring(after_1.arguments from position('\x00'::bytea in after_1.arguments) + 1))
+  as after_2 (arguments)
+cross join lateral (select substring(after_2.arguments from position('\x00'::bytea in after_2.arguments) + 1))
+  as after_3 (arguments)
+join pg_catalog.pg_class c on c.oid = t.tgrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where t.tgname = '_rowcast_capture' and t.tgfoid in ('rowcast.capture'::regproc, 'rowcast.capture_statement'::regproc)
+  and t.tgparentid = 0;
+
+-- Makes a table watched: select rowcast.watch('public.products', array['secret']);
+-- or, with a list of the only columns:  select rowcast.watch('public.users', only_columns => array['id', 'role']);
+-- Other columns are left out of the log; a name that the table lacks is ignored. An update of other columns alone logs
+-- nothing. Beside such a list, digest_columns => array['sess'] captures that a column changed, and not its content.
+-- by_statement => true captures the table by statement, false by row; null, the default, leaves that as it is.
+-- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. From one of by row and by
+-- statement to the other: ACCESS EXCLUSIVE. Set lock_timeout.
+-- Says what it did: 'watched', or 'unchanged' (then it took no lock).
+drop function rowcast.watch(regclass, text[], text[], text[]);
+create function rowcast.watch(
+  relation regclass, exclude text[] default '{}', only_columns text[] default null, digest_columns text[] default '{}',
+  by_statement boolean default null)
+returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  kind       "char";
+  name       text;
+  schema     text;
+  schema_id  oid;
+  wanted     text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
+  chosen     text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e);
+  digested   text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e);
+  was        boolean := (select w.by_statement from rowcast.watched w where w.relation = watch.relation);
+  will_be    boolean := coalesce(by_statement, was, false);
+  payload    text;
+  arguments  text;
+  in_the_way text;
+begin
+  select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
+  if kind not in ('r', 'p') then
+    raise exception '% is not a table', relation using hint = 'Only tables can be watched: a view has no rows of its own.';
+  end if;
+  if schema in ('rowcast', 'pg_catalog', 'information_schema') or pg_is_other_temp_schema(schema_id)
+     or schema_id = pg_my_temp_schema() then
+    raise exception '% cannot be watched: it belongs to %', relation, schema;
+  end if;
+  if only_columns is not null and chosen is null then
+    raise exception 'the list of the only columns of % is empty', relation using hint = 'Name at least one, or leave the list out.';
+  end if;
+  if chosen is null and digested <> '{}' then
+    raise exception 'digests of columns of % are asked for without a list of the only columns', relation
+      using hint = 'Name the columns that are captured as they are, too: only_columns.';
+  end if;
+  if will_be then
+    in_the_way := case
+      when kind = 'p' then 'it is partitioned, and the triggers of a statement are not those of its partitions'
+      when exists (select from pg_inherits i where relation in (i.inhrelid, i.inhparent))
+        then 'it is a partition, or inherits, or is inherited from'
+      when digested <> '{}' then 'of some of its columns only a digest is captured'
+      when rowcast.own_row_triggers(relation) is not null
+        then format('it has row triggers of its own, which could put two changes of a row in the wrong order: %s',
+                    rowcast.own_row_triggers(relation))
+      when exists (select from pg_constraint c where c.contype = 'f' and c.conrelid = relation and c.confrelid = relation
+                   and c.confupdtype in ('c', 'n', 'd'))
+        then 'a foreign key from the table to itself changes rows when it is updated'
+    end;
+    if in_the_way is not null then
+      raise exception '% cannot be captured by statement: %', relation, in_the_way using hint = 'Capture it by row.';
+    end if;
+  end if;
+  if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted
+             and w.only_columns is not distinct from chosen and w.digest_columns = digested and w.by_statement = will_be)
+     and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate') then
+    return 'unchanged';
+  end if;
+
+  payload := json_build_object('table', schema || '.' || name, 'op', 'ROW')::text;
+  arguments := case when digested <> '{}' then format(', %L, %L, %L', wanted, chosen, digested)
+                    when chosen is not null then format(', %L, %L', wanted, chosen)
+                    when wanted <> '{}' or kind = 'p' then format(', %L', wanted)
+                    else '' end;
+  if will_be then
+    execute format(
+      'create or replace trigger _rowcast_capture after update on %1$s referencing old table as old_rows new table as new_rows '
+      'for each statement execute function rowcast.capture_statement(%2$L%3$s)', relation, payload, arguments);
+    execute format(
+      'create or replace trigger _rowcast_capture_insert after insert on %1$s referencing new table as new_rows '
+      'for each statement execute function rowcast.capture_statement(%2$L%3$s)', relation, payload, arguments);
+    execute format(
+      'create or replace trigger _rowcast_capture_delete after delete on %1$s referencing old table as old_rows '
+      'for each statement execute function rowcast.capture_statement(%2$L%3$s)', relation, payload, arguments);
+    execute format('alter table %s enable trigger _rowcast_capture_insert, enable trigger _rowcast_capture_delete', relation);
+  else
+    if was then
+      execute format('drop trigger if exists _rowcast_capture_insert on %s', relation);
+      execute format('drop trigger if exists _rowcast_capture_delete on %s', relation);
+    end if;
+    execute format(
+      'create or replace trigger _rowcast_capture after insert or update or delete on %s '
+      'for each row execute function rowcast.capture(%L%s)', relation, payload, arguments);
+  end if;
+  execute format(
+    'create or replace trigger rowcast_truncate after truncate on %s '
+    'for each statement execute function rowcast.capture(%L%s)',
+    relation, json_build_object('table', schema || '.' || name, 'op', 'TRUNCATE')::text, arguments);
+  execute format('alter table %s enable trigger _rowcast_capture, enable trigger rowcast_truncate', relation);
+  return 'watched';
+end
+$$;
+revoke all on function rowcast.watch(regclass, text[], text[], text[], boolean) from public;
+comment on function rowcast.watch(regclass, text[], text[], text[], boolean) is 'Puts the capture triggers on a table.';
+
+-- Undoes rowcast.watch. Lock: ACCESS EXCLUSIVE on the table, for a moment. Says 'unwatched' or 'unchanged'.
+create or replace function rowcast.unwatch(relation regclass) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  name text;
+  done text := 'unchanged';
+begin
+  for name in select t.tgname from pg_trigger t
+              where t.tgrelid = relation and t.tgparentid = 0 and t.tgname in (
+                '_rowcast_capture', '_rowcast_capture_insert', '_rowcast_capture_delete', 'rowcast_truncate') loop
+    execute format('drop trigger %I on %s', name, relation);
+    done := 'unwatched';
+  end loop;
+  return done;
+end
+$$;
+
+insert into rowcast.migration (version, name) values (5, 'by_statement');
+commit;
