@@ -102,15 +102,16 @@ async fn columns_may_come_and_go_in_a_session_that_writes() {
         let few = logged(&database, "insert into things (id) values (1); update things set piece = 'q'").await;
         let many = logged(
             &database,
-            "insert into things (id) select n from generate_series(2, 99) n; update things set piece = 'r'; delete from things",
+            "insert into things (id) select n from generate_series(2, 99) n; update things set piece = 'z'; delete from things",
         )
         .await;
         for written in [few, many] {
-            assert_eq!(written.contains("later"), !columns.is_empty(), "{columns}: {written}");
+            let beginning = &written[..written.len().min(2_000)];
+            assert_eq!(written.contains("later"), !columns.is_empty(), "{columns}: {beginning}");
             assert_eq!(
                 written.contains("\"r\""),
                 columns.is_empty() || columns.starts_with("add"),
-                "{columns}: {written}"
+                "{columns}: {beginning}"
             );
         }
     }
@@ -152,7 +153,7 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
         .await;
     let own = refused(&database, "own").await;
     assert!(
-        own.starts_with("own cannot be captured by statement: it has row triggers of its own")
+        own.starts_with("public.own cannot be captured by statement: it has row triggers of its own")
             && own.ends_with(": audit"),
         "{own}"
     );
@@ -170,7 +171,7 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
     let cli = rowcast(&database.url, &["watch", "own", "--by", "statement"]).await;
     assert_ne!(cli.code, 0, "{cli:?}");
     assert!(
-        cli.stderr.contains("own cannot be captured by statement") && cli.stderr.contains("audit"),
+        cli.stderr.contains("public.own cannot be captured by statement") && cli.stderr.contains("audit"),
         "{}",
         cli.stderr
     );
@@ -203,7 +204,7 @@ async fn how_a_table_is_captured_stays_until_somebody_says_otherwise() {
 
     database.run("alter table things disable trigger _rowcast_capture_delete").await;
     assert_eq!(
-        database.count("select count(*) from rowcast.watched where enabled").await,
+        database.count("select count(*) from rowcast.watched where enabled and relation = 'things'::regclass").await,
         0,
         "a third of it is missing"
     );
@@ -279,7 +280,7 @@ to = [{ rooms = ["all"] }]
 
 [rule.data]
 id = "row.id"
-few = "old == null ? 0 : 100 / old.few"
+few = "op == 'insert' ? 0 : 100 / old.few"
 op = "op"
 "#;
 
@@ -337,12 +338,12 @@ async fn a_log_that_says_what_no_statement_wrote_ends_the_session_with_the_reaso
     database
         .run(
             r#"insert into rowcast.change (id, xid, slot, op, at, schema, "table", new)
-               values (nextval('rowcast.change_id'), pg_current_xact_id(), 0, 'u', now(), 'public', 'things', '{"ids": [1]}')"#,
+               values (nextval('rowcast.change_id'), pg_current_xact_id(), 0, 'u', now(), 'public', 'things', '{"ids": [99]}')"#,
         )
         .await;
     eventually("it says what it found", async || {
         let (status, reason) = crate::support::service::get(service.admin, "/readyz").await.unwrap();
-        status == 503 && reason.contains("rows of a statement that end with the id Some(1)")
+        status == 503 && reason.contains("rows of a statement that end with the id Some(99)")
     })
     .await;
     service.stop().await;
