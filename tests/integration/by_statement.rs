@@ -211,7 +211,7 @@ async fn how_a_table_is_captured_stays_until_somebody_says_otherwise() {
     assert_eq!(watch(&["--exclude", "r"]).await, "watched  things\n");
     assert_eq!(logged(&database, "delete from things").await.lines().count(), 1);
 
-    assert_eq!(rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout.contains("undone   0005"), true);
+    assert!(rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout.contains("undone   0005"));
     assert_eq!(triggers().await, "_rowcast_capture rowcast_truncate", "the version before captures it by row");
     assert!(logged(&database, "insert into things (id, r) values (1, 'out')").await.starts_with("I "));
     rowcast(&database.url, &["migrate"]).await.succeeded();

@@ -48,6 +48,18 @@ impl Bench {
         if peer == Peer::Nothing { Ok(None) } else { self.start(peer).map(Some) }
     }
 
+    /// Measures while rowcast captures the products by statement instead of by row.
+    pub fn by_statement<T>(&self, measure: impl FnOnce() -> Result<T>) -> Result<T> {
+        let watch = |by_statement: bool| {
+            let watch = format!("select rowcast.watch('products', by_statement => {by_statement})");
+            sql::execute(&self.url(Peer::Rowcast), &watch)
+        };
+        watch(true)?;
+        let measured = measure();
+        watch(false)?;
+        measured
+    }
+
     /// Starts rowcast with another catalog.
     pub fn start_with_catalog(&self, catalog: &Path) -> Result<Server> {
         self.programs.start(Peer::Rowcast, &self.url(Peer::Rowcast), Some(catalog))

@@ -16,6 +16,10 @@ pub fn measure(bench: &Bench, peer: Peer, results: &mut Results) -> Result<()> {
     results.add("update-cpu.all", peer, micros);
     if let Some(plain) = results.last("update-cpu.all", Peer::Nothing).filter(|_| peer != Peer::Nothing) {
         results.add("update-cpu.added", peer, micros - plain);
+        if peer == Peer::Rowcast {
+            let measured = || bench.on_all_cores(|| sql::on_a_runtime(update_rows(&bench.url(peer))));
+            results.add("update-cpu.added-by-statement", peer, bench.by_statement(measured)? - plain);
+        }
     }
     bench.catch_up(peer, server.as_ref())
 }

@@ -98,18 +98,28 @@ pub const ROWS: &[Row] = &[
         values: &[
             Value { before: "", metric: "update-cpu.added", unit: " µs" },
             Value { before: "in all ", metric: "update-cpu.all", unit: " µs" },
+            Value { before: "captured by statement ", metric: "update-cpu.added-by-statement", unit: " µs" },
         ],
         reach: "at most 40 µs",
         is_reached: |results| Some(results.median("update-cpu.added", Rowcast)? <= 40.0),
     },
     Row {
-        about: "100,000-row UPDATE, time against (c)",
+        about: "100,000-row UPDATE, time against (c); rowcast captures by row",
         values: &[
             Value { before: "", metric: "bulk.times", unit: " times" },
             Value { before: "", metric: "bulk.seconds", unit: " s" },
         ],
         reach: "at most 2.2 times",
         is_reached: |results| Some(results.median("bulk.times", Rowcast)? <= 2.2),
+    },
+    Row {
+        about: "the same, where rowcast captures by statement",
+        values: &[
+            Value { before: "", metric: "bulk-by-statement.times", unit: " times" },
+            Value { before: "", metric: "bulk-by-statement.seconds", unit: " s" },
+        ],
+        reach: "at most 2.2 times",
+        is_reached: |results| Some(results.median("bulk-by-statement.times", Rowcast)? <= 2.2),
     },
     Row {
         about: "memory per connection",
@@ -163,7 +173,7 @@ impl Row {
     pub fn instead(&self, peer: Peer) -> &'static str {
         let is_of = |figure: &str| self.values.iter().any(|value| value.metric.starts_with(figure));
         match peer {
-            NodeApp if is_of("writers") || is_of("update-cpu") || is_of("bulk") => "as (c): nothing in the database",
+            NodeApp if is_of("writers") || is_of("update-cpu") || is_of("bulk.") => "as (c): nothing in the database",
             NodeApp if is_of("capacity") => "as (a): the same server",
             _ => "",
         }
