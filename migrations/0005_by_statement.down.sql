@@ -1,12 +1,22 @@
 -- Undoes 0005: tables that are captured by statement are captured by row again. What is left can't read the changes of large
 -- statements that the log holds, so let the service sweep to the end first.
--- Locks: ACCESS EXCLUSIVE on those tables, for a moment, given up after two seconds: then run it again.
+-- Locks: ACCESS EXCLUSIVE on those tables and the log, for a moment, given up after half a second: then run it again.
 
 begin;
-set local lock_timeout = '2s';
+set local lock_timeout = '500ms';
 set local client_min_messages = warning;
 select relation, rowcast.watch(relation, excluded, only_columns, by_statement => false)
 from rowcast.watched where by_statement;
+
+do $$
+declare
+  slot regclass;
+begin
+  for slot in select i.inhrelid from pg_inherits i where i.inhparent = 'rowcast.change'::regclass loop
+    execute format('alter table %s alter column old set compression default, alter column new set compression default', slot);
+  end loop;
+end
+$$;
 
 drop view rowcast.watched;
 create view rowcast.watched as

@@ -1,12 +1,27 @@
 -- rowcast 0005: tables that are captured by statement, for those that large statements write to.
 --
 -- Run by `rowcast migrate`, or by hand:  psql -v ON_ERROR_STOP=1 -f migrations/0005_by_statement.up.sql
--- One transaction, in the schema rowcast alone: each table stays captured as it is until rowcast.watch() says otherwise.
+-- One transaction, in the schema rowcast alone; each table stays captured as it is until rowcast.watch() says otherwise.
+-- Locks: ACCESS EXCLUSIVE on the log for a moment, so writers of watched tables wait; given up after half a second behind a
+-- transaction that wrote to it: then run it again.
 
 begin;
-set local lock_timeout = '2s';
+set local lock_timeout = '500ms';
 set local statement_timeout = '30s';
 set local client_min_messages = warning;
+
+-- What doesn't fit a page is compressed while its writer waits, with lz4 for less long.
+do $$
+declare
+  slot regclass;
+begin
+  for slot in select i.inhrelid from pg_inherits i where i.inhparent = 'rowcast.change'::regclass loop
+    execute format('alter table %s alter column old set compression lz4, alter column new set compression lz4', slot);
+  end loop;
+exception when feature_not_supported then
+  null;  -- a Postgres that was built without it goes on as before
+end
+$$;
 
 -- The capture triggers' function of a table that is captured by statement. What rowcast.capture() says of itself holds here:
 -- it names no column, never fails the application's statement, and rings in the same way.
