@@ -1,5 +1,5 @@
 -- Undoes 0005: tables that are captured by statement are captured by row again. What is left can't read the changes of large
--- statements that the log holds, so let the service sweep to the end first.
+-- statements, so a log that holds some is emptied: clients load anew. Stop the service first.
 -- Locks: ACCESS EXCLUSIVE on those tables and the log, for a moment, given up after half a second: then run it again.
 
 begin;
@@ -7,6 +7,15 @@ set local lock_timeout = '500ms';
 set local client_min_messages = warning;
 select relation, rowcast.watch(relation, excluded, only_columns, by_statement => false)
 from rowcast.watched where by_statement;
+select rowcast.unwatch(t.relation) from (
+  select distinct tgrelid::regclass from pg_trigger where tgfoid = 'rowcast.capture_statement'::regproc) as t (relation);
+do $$
+begin
+  if exists (select from rowcast.change where op in ('i', 'u', 'd')) then
+    perform rowcast.start_anew();
+  end if;
+end
+$$;
 
 do $$
 declare
@@ -18,7 +27,7 @@ begin
 end
 $$;
 
-drop view rowcast.watched;
+drop view rowcast.watched, rowcast.not_by_statement;
 create view rowcast.watched as
 select c.oid::regclass as relation,
        n.nspname::text as schema,
@@ -125,6 +134,6 @@ end
 $$;
 
 drop function rowcast.capture_statement();
-drop function rowcast.own_row_triggers(regclass);
+drop function rowcast.own_triggers(regclass);
 delete from rowcast.migration where version = 5;
 commit;

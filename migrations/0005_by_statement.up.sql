@@ -26,20 +26,23 @@ $$;
 -- The capture triggers' function of a table that is captured by statement. What rowcast.capture() says of itself holds here:
 -- it names no column, never fails the application's statement, and rings in the same way.
 --
--- A statement of few rows is logged as rowcast.capture() would, a row of the log for each; what it writes is worked out in the
--- block, and written behind it.
+-- A statement of few rows is logged as rowcast.capture() would, a row of the log for each. Of one of many rows, up to 250 share
+-- a row of the log, column by column: {"ids": […], "old": {…}, "new": {"stock": […], …}}, in its column new, with a small
+-- letter for the operation. So no name is written twice, and of an update `old` has only the columns in which at least one of
+-- these rows differs from before. Each change has its id still; the log's row has the last one of its own.
 --
--- Of a statement of many rows, up to 250 share a row of the log, column by column: {"ids": […], "new": {"stock": […], …},
--- "old": {…}}, in its column new, with a small letter for the operation. So no name is written twice, and of an update `old`
--- has only the columns in which the rows of this piece differ from before. Each change has its id still; the log's row has
--- the last one of its own. This is written within the block: its subtransaction then takes a transaction id, one for many
--- rows, and whatever fails in it is undone, counted and let go.
+-- All is worked out in the block and written behind it, so its subtransaction takes no transaction id. But for a statement of
+-- more than 10,000 rows, or of large ones, which memory should not hold: that is written in the block, with an id for the subtransaction, and
+-- undone as a whole if something of it fails.
 --
--- Both transition tables hold the rows in the order in which the statement wrote them, so they are paired by place.
+-- Both transition tables hold the rows in the order in which the statement wrote them, so they are paired by place. How many
+-- columns they have and how these are called is told by a row of them, as JSON: an older snapshot of the catalogs, which a
+-- transaction may have, may say something else.
 --
--- Where a row trigger of the application's on the same table writes to that table, the inner statement ends, and is captured,
--- before the outer one. rowcast.watch() refuses a table with such triggers; one that was made later has a statement within
--- another's trigger counted as lost, so that clients load anew, rather than hear changes in the wrong order.
+-- Triggers of the application's on the same table may write to that table before this one is called: rowcast.own_triggers().
+-- What they write is captured before the statement that called them. rowcast.watch() refuses a table with such triggers; where
+-- one was made later, a statement within a trigger is counted as lost, so that clients load anew, rather than hear changes in
+-- the wrong order.
 --
 -- Arguments: as of rowcast.capture(), but for the digests.
 create function rowcast.capture_statement() returns trigger
@@ -49,21 +52,22 @@ as $$
 #variable_conflict use_variable
 declare
   few         constant integer := 50;
-  large       constant integer := 8 * 1024 * 1024;
   most        constant integer := 250;                -- rows that share one of the log,
-  most_bytes  constant integer := 1024 * 1024;        -- as long as they take about so much
+  most_bytes  constant integer := 256 * 1024;         -- fewer where one of them takes more than its part of this, compressed
+  most_held   constant integer := 10000;              -- rows that are held in memory,
+  held_bytes  constant bigint := 16 * 1024 * 1024;    -- if they take no more than so much, compressed
   largest     constant integer := 256 * 1024 * 1024;
+  large       constant integer := 8 * 1024 * 1024;
   with_ids    constant text := ', array_agg(nextval(''rowcast.change_id'')) as ids';
-  in_its_way  constant text := 'the table has row triggers of its own: run `rowcast watch` on it with --by row';
+  operation   "char" := left(tg_op, 1);
   olds        json[];
   news        json[];
-  found_rows  integer;
+  found_rows  bigint;
+  large_rows  boolean;
+  row_bytes   integer;                               -- of the largest row, compressed; null where none is large
   captured    record;
   ids         bigint[];
-  row_bytes   integer;
   names       text[];
-  aliases     text;
-  aggregates  text;
   pieces      text;
 begin
   begin
@@ -84,8 +88,8 @@ begin
     if found_rows = 0 or (tg_op = 'UPDATE' and found_rows <= few and record_image_eq(row(olds), row(news))) then
       return null;
     end if;
-    if pg_trigger_depth() > 1 and rowcast.own_row_triggers(tg_relid) is not null then
-      raise exception '%', in_its_way;
+    if pg_trigger_depth() > 1 and rowcast.own_triggers(tg_relid) is not null then
+      raise exception 'it has triggers of its own that may write to it: run `rowcast watch` on it with --by row';
     end if;
 
     lock table only rowcast.change in row exclusive mode;
@@ -96,61 +100,73 @@ begin
       case when not pg_try_advisory_xact_lock_shared(1919907683, 1)
                 and pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0'
            then pg_notify('rowcast', tg_argv[0])::text end);
-
-    if found_rows > few or pg_column_size(olds) > large or pg_column_size(news) > large then
-      row_bytes := (select max(pg_column_size(i)) from unnest(olds || news) as i);
-      if row_bytes > largest then
-        raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
-      end if;
-      -- Aliases, so that no column's name can be that of another thing here.
-      select string_agg('c' || c.place, ', ' order by c.place),
-             coalesce(array_agg(c.name order by c.place) filter (where c.wanted), '{}'),
-             string_agg(format('json_agg(r.c%s)', c.place), ', ' order by c.place) filter (where c.wanted)
-      into aliases, names, aggregates
-      from (select a.attname::text, row_number() over (order by a.attnum),
-                   a.attname <> all (coalesce(tg_argv[1]::text[], '{}'))
-                     and a.attname = any (coalesce(tg_argv[2]::text[], array[a.attname]))
-            from pg_attribute a
-            where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped) as c (name, place, wanted);
-      -- %%1$s is the transition table, %%2$s what else is worked out of each piece.
-      pieces := format(
-        '(select r.piece, array[%s]::json[] as columns %%2$s
-          from (select (row_number() over () - 1) / %s as piece, row_number() over () as place, r.* from %%1$s as r (%s)
-                order by piece, place) as r
-          group by r.piece)',
-        aggregates,
-        greatest(1, least(most, most_bytes / row_bytes)),
-        aliases);
-      execute format(
-        'insert into rowcast.change (id, xid, slot, op, at, schema, "table", new, actor)
-         select ids[cardinality(ids)], pg_current_xact_id(), $1, $2, clock_timestamp(), $3, $4,
-                json_build_object(''ids'', ids, ''old'', %s, ''new'', %s), $5 from %s',
-        case tg_op
-          when 'INSERT' then 'null'
-          when 'UPDATE' then '(select json_object_agg(c.name, c.old)
-                               from unnest($6, before.columns, after.columns) as c (name, old, new)
-                               where record_image_ne(row(c.old), row(c.new)))'
-          else '(select json_object_agg(c.name, c.old) from unnest($6, before.columns) as c (name, old))' end,
-        case tg_op
-          when 'DELETE' then 'null'
-          else '(select json_object_agg(c.name, c.new) from unnest($6, after.columns) as c (name, new))' end,
-        case tg_op
-          when 'INSERT' then format(pieces, 'new_rows', with_ids) || ' as after'
-          when 'DELETE' then format(pieces, 'old_rows', with_ids) || ' as before'
-          else format(pieces, 'new_rows', with_ids) || ' as after join '
-               || format(pieces, 'old_rows', '') || ' as before using (piece)
-                  where record_image_ne(row(after.columns), row(before.columns)) order by piece' end)
-      using captured.f2, lower(left(tg_op, 1))::"char", tg_table_schema, tg_table_name,
-            nullif(current_setting('rowcast.actor', true), ''), names;
-      return null;
-    end if;
-
-    if found_rows > 1 then
-      ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
-    end if;
     -- As in rowcast.capture(): gone from the plan, or down to the second call, which says why it doesn't.
     if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change')) then
       raise exception 'rowcast.change takes no changes';
+    end if;
+
+    if found_rows > few or pg_column_size(olds) > large or pg_column_size(news) > large then
+      -- Only a table that has moved values out of its rows has rows that are large.
+      large_rows := exists (select from pg_class c where c.oid = tg_relid and c.reltoastrelid <> 0
+                            and pg_relation_size(c.reltoastrelid) is distinct from 0);
+      if tg_op = 'DELETE' then
+        select count(*), max(case when large_rows then pg_column_size(r.*) end) into found_rows, row_bytes from old_rows r;
+        names := array(select json_object_keys(to_json(r.*)) from (select s.* from old_rows s limit 1) as r);
+      else
+        select count(*), max(case when large_rows then pg_column_size(r.*) end) into found_rows, row_bytes from new_rows r;
+        names := array(select json_object_keys(to_json(r.*)) from (select s.* from new_rows s limit 1) as r);
+      end if;
+      if tg_op = 'UPDATE' and large_rows then
+        row_bytes := greatest(row_bytes, (select max(pg_column_size(r.*)) from old_rows r));
+      end if;
+      -- A column is called c and its place, so that none has the name of another thing here. %%1$s is the transition table,
+      -- %%2$s what else is worked out of each piece.
+      select format(
+        '(select r.piece, array[%s]::json[] as columns %%2$s
+          from (select (row_number() over () - 1) / %s as piece, row_number() over () as place, r.* from %%1$s as r%s
+                order by piece, place) as r
+          group by r.piece)',
+        string_agg(format('json_agg(r.c%s)', c.place), ', ' order by c.place) filter (where c.wanted),
+        greatest(1, least(most, most_bytes / coalesce(row_bytes, 1))),
+        ' (' || string_agg('c' || c.place, ', ' order by c.place) || ')'),
+        coalesce(array_agg(c.name order by c.place) filter (where c.wanted), '{}')
+      into pieces, names
+      from (select n.name, n.place, n.name <> all (coalesce(tg_argv[1]::text[], '{}'))
+                     and n.name = any (coalesce(tg_argv[2]::text[], array[n.name]))
+            from unnest(names) with ordinality as n (name, place)) as c (name, place, wanted);
+      pieces := format(
+        '(select ids[cardinality(ids)] as id, json_build_object(''ids'', ids, ''old'', %s, ''new'', %s) as content from %s)',
+        case tg_op
+          when 'INSERT' then 'null'
+          when 'UPDATE' then '(select json_object_agg(c.name, c.old) from unnest($1, before.columns, after.columns) as c (name, old, new)
+                               where record_image_ne(row(c.old), row(c.new)))'
+          else '(select json_object_agg(c.name, c.old) from unnest($1, before.columns) as c (name, old))' end,
+        case tg_op
+          when 'DELETE' then 'null'
+          else '(select json_object_agg(c.name, c.new) from unnest($1, after.columns) as c (name, new))' end,
+        case tg_op
+          when 'INSERT' then format(pieces, 'new_rows', with_ids) || ' as after'
+          when 'DELETE' then format(pieces, 'old_rows', with_ids) || ' as before'
+          else format(pieces, 'new_rows', with_ids) || ' as after join ' || format(pieces, 'old_rows', '')
+               || ' as before using (piece) where record_image_ne(row(after.columns), row(before.columns))' end);
+      operation := lower(operation::text);
+      if found_rows > most_held or found_rows * row_bytes > held_bytes or row_bytes > most_bytes then
+        execute format(
+          'insert into rowcast.change (id, xid, slot, op, at, schema, "table", new, actor)
+           select p.id, pg_current_xact_id(), $2, $3, clock_timestamp(), $4, $5, p.content, $6 from %s as p order by p.id', pieces)
+        using names, captured.f2, operation, tg_table_schema, tg_table_name, nullif(current_setting('rowcast.actor', true), '');
+        if row_bytes > most_bytes and exists (
+             select from rowcast.change c
+             where c.xid = pg_current_xact_id() and c.op = operation and octet_length(c.new::text) > largest) then
+          raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+        end if;
+        return null;
+      end if;
+      execute format('select array_agg(p.id order by p.id), array_agg(p.content order by p.id) from %s as p', pieces)
+      into ids, news using names;
+      olds := null;
+    elsif found_rows > 1 then
+      ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
     end if;
   exception when others then
     begin
@@ -167,12 +183,12 @@ begin
 
   if found_rows = 1 then
     insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-    values (captured.f1, pg_current_xact_id(), captured.f2, left(tg_op, 1)::"char", clock_timestamp(),
-            tg_table_schema, tg_table_name, olds[1], news[1], nullif(current_setting('rowcast.actor', true), ''));
+    values (captured.f1, pg_current_xact_id(), captured.f2, operation, clock_timestamp(), tg_table_schema, tg_table_name,
+            olds[1], news[1], nullif(current_setting('rowcast.actor', true), ''));
     return null;
   end if;
   insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
-  select c.id, pg_current_xact_id(), captured.f2, left(tg_op, 1)::"char", clock_timestamp(), tg_table_schema, tg_table_name,
+  select c.id, pg_current_xact_id(), captured.f2, operation, clock_timestamp(), tg_table_schema, tg_table_name,
          c.old, c.new, nullif(current_setting('rowcast.actor', true), '')
   from unnest(ids, olds, news) as c (id, old, new)
   where c.old::text is distinct from c.new::text;
@@ -183,26 +199,49 @@ revoke all on function rowcast.capture_statement() from public;
 comment on function rowcast.capture_statement() is
   'Trigger function: writes the changes of a statement to rowcast.change and rings the doorbell.';
 
--- The names of the row triggers that a table has besides those of rowcast, and that fire after a row; null without any.
-create function rowcast.own_row_triggers(relation regclass) returns text
+-- The triggers of a table that fire after a row, or after the statement but before rowcast's own; null without any.
+create function rowcast.own_triggers(relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select string_agg(t.tgname, ', ' order by t.tgname) from pg_trigger t
-  where t.tgrelid = relation and not t.tgisinternal and t.tgenabled <> 'D' and t.tgname <> '_rowcast_capture'
-    and t.tgtype & 1 = 1 and t.tgtype & 2 = 0
+  where t.tgrelid = relation and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 2 = 0
+    and t.tgfoid not in ('rowcast.capture'::regproc, 'rowcast.capture_statement'::regproc)
+    and (t.tgtype & 1 = 1 or t.tgname < '_rowcast_capture')
 $$;
-revoke all on function rowcast.own_row_triggers(regclass) from public;
+revoke all on function rowcast.own_triggers(regclass) from public;
+
+-- Tables of which a statement's triggers would not see every row, or could see two changes of a row in the wrong order.
+--
+-- The actions of foreign keys count as part of the statement that they come from, and Postgres fires the triggers for each
+-- operation once, at its end. So of a row that one key's action updates and another one's deletes the deletion may come first.
+create view rowcast.not_by_statement as
+select c.oid::regclass as relation, 'it is partitioned, and writes to a partition call the triggers of that one' as reason
+from pg_catalog.pg_class c where c.relkind = 'p'
+union all
+select i.relation::regclass, 'it is a partition, inherits or is inherited from'
+from (select inhrelid from pg_catalog.pg_inherits union select inhparent from pg_catalog.pg_inherits) as i (relation)
+union all
+select k.conrelid::regclass, 'a foreign key from the table to itself changes rows when it is updated'
+from pg_catalog.pg_constraint k
+where k.contype = 'f' and k.conrelid = k.confrelid and k.confupdtype in ('c', 'n', 'd')
+union all
+select k.conrelid::regclass, 'one of its foreign keys deletes rows and another one changes them when what they refer to is deleted'
+from pg_catalog.pg_constraint k
+where k.contype = 'f' and k.confdeltype in ('c', 'n', 'd')
+group by k.conrelid having bool_or(k.confdeltype = 'c') and bool_or(k.confdeltype <> 'c');
+comment on view rowcast.not_by_statement is 'Tables that can not be captured by statement, and why.';
 
 -- As in 0004, with one more column: whether the table is captured by statement. Then it has a trigger for each operation,
--- and is captured as long as all are there and enabled.
+-- and is captured as long as all are there and enabled, and it is not in rowcast.not_by_statement.
 create or replace view rowcast.watched as
 select c.oid::regclass as relation,
        n.nspname::text as schema,
        c.relname::text as "table",
        t.tgenabled in ('O', 'A') and (t.tgtype & 1 = 1 or (
-         select count(*) = 2 and bool_and(o.tgenabled in ('O', 'A')) from pg_catalog.pg_trigger o
-         where o.tgrelid = t.tgrelid and o.tgname in ('_rowcast_capture_insert', '_rowcast_capture_delete'))) as enabled,
+         (select count(*) = 2 and bool_and(o.tgenabled in ('O', 'A')) from pg_catalog.pg_trigger o
+          where o.tgrelid = t.tgrelid and o.tgname in ('_rowcast_capture_insert', '_rowcast_capture_delete'))
+         and not exists (select from rowcast.not_by_statement o where o.relation = t.tgrelid))) as enabled,
        case when t.tgnargs > 1
             then convert_from(substring(after_1.arguments for position('\x00'::bytea in after_1.arguments) - 1),
                               getdatabaseencoding())::text[]
@@ -232,8 +271,8 @@ where t.tgname = '_rowcast_capture' and t.tgfoid in ('rowcast.capture'::regproc,
 -- Other columns are left out of the log; a name that the table lacks is ignored. An update of other columns alone logs
 -- nothing. Beside such a list, digest_columns => array['sess'] captures that a column changed, and not its content.
 -- by_statement => true captures the table by statement, false by row; null, the default, leaves that as it is.
--- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. From one of by row and by
--- statement to the other: ACCESS EXCLUSIVE. Set lock_timeout.
+-- Lock: SHARE ROW EXCLUSIVE on the table until the transaction ends: readers go on, writers wait. From by statement to by
+-- row: ACCESS EXCLUSIVE. Set lock_timeout.
 -- Says what it did: 'watched', or 'unchanged' (then it took no lock).
 drop function rowcast.watch(regclass, text[], text[], text[]);
 create function rowcast.watch(
@@ -256,6 +295,7 @@ declare
   payload    text;
   arguments  text;
   in_the_way text;
+  former     text;
 begin
   select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = relation;
@@ -274,18 +314,10 @@ begin
       using hint = 'Name the columns that are captured as they are, too: only_columns.';
   end if;
   if will_be then
-    in_the_way := case
-      when kind = 'p' then 'it is partitioned, and the triggers of a statement are not those of its partitions'
-      when exists (select from pg_inherits i where relation in (i.inhrelid, i.inhparent))
-        then 'it is a partition, or inherits, or is inherited from'
-      when digested <> '{}' then 'of some of its columns only a digest is captured'
-      when rowcast.own_row_triggers(relation) is not null
-        then format('it has row triggers of its own, which could put two changes of a row in the wrong order: %s',
-                    rowcast.own_row_triggers(relation))
-      when exists (select from pg_constraint c where c.contype = 'f' and c.conrelid = relation and c.confrelid = relation
-                   and c.confupdtype in ('c', 'n', 'd'))
-        then 'a foreign key from the table to itself changes rows when it is updated'
-    end;
+    in_the_way := coalesce(
+      (select string_agg(o.reason, '; ') from rowcast.not_by_statement o where o.relation = watch.relation),
+      case when digested <> '{}' then 'of some of its columns only a digest is captured' end,
+      'triggers of its own that write to it could put two changes of a row in the wrong order: ' || rowcast.own_triggers(relation));
     if in_the_way is not null then
       raise exception '% cannot be captured by statement: %', relation, in_the_way using hint = 'Capture it by row.';
     end if;
@@ -313,10 +345,10 @@ begin
       'for each statement execute function rowcast.capture_statement(%2$L%3$s)', relation, payload, arguments);
     execute format('alter table %s enable trigger _rowcast_capture_insert, enable trigger _rowcast_capture_delete', relation);
   else
-    if was then
-      execute format('drop trigger if exists _rowcast_capture_insert on %s', relation);
-      execute format('drop trigger if exists _rowcast_capture_delete on %s', relation);
-    end if;
+    for former in select t.tgname from pg_trigger t
+                  where t.tgrelid = relation and t.tgname in ('_rowcast_capture_insert', '_rowcast_capture_delete') loop
+      execute format('drop trigger %I on %s', former, relation);
+    end loop;
     execute format(
       'create or replace trigger _rowcast_capture after insert or update or delete on %s '
       'for each row execute function rowcast.capture(%L%s)', relation, payload, arguments);

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Behind so many rows of the log no row is looked for that shares its own with a change.
-const NEAR: i64 = 10_000;
+const NEAR: i64 = 1_000;
 
 /// A connection that reads and leaves everything as it is.
 pub struct Look {

@@ -67,6 +67,20 @@ async fn few_rows_are_logged_one_by_one_and_many_share_a_row_of_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_row_of_a_large_update_goes_with_what_it_was_before() {
+    let database = stage().await;
+    database.run("insert into things (id) select n from generate_series(1, 20000) n order by hashint4(n)").await;
+    for work_mem in ["64kB", "64MB"] {
+        database.run(&format!("set work_mem = '{work_mem}'")).await;
+        logged(&database, "update things set id = 50000 - id").await;
+        let pairs = "select count(*) from rowcast.change,
+            rows from (json_array_elements_text(new -> 'old' -> 'id'), json_array_elements_text(new -> 'new' -> 'id')) as p (o, n)
+            where o::int + n::int = 50000";
+        assert_eq!(database.count(pairs).await, 20_000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_changes_no_captured_column_logs_nothing() {
     let database = stage().await;
     database.run("insert into things (id) select n from generate_series(1, 100) n").await;
@@ -121,15 +135,90 @@ async fn columns_may_come_and_go_in_a_session_that_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_large_values_share_a_row_of_the_log_with_few_others() {
     let database = stage().await;
-    logged(&database, "insert into things (id, r) select n, repeat('x', 300000) from generate_series(1, 60) n").await;
-    assert_eq!(database.count("select count(*) from rowcast.change").await, 20, "a megabyte each, or a bit less");
-    logged(&database, "update things set r = repeat('y', 300000) where id < 40").await;
+    let large = "(select string_agg(md5((n * i)::text), '') from generate_series(1, 3200) i)"; // 100 KB that don't compress
+    // A statement's first rows don't show what is among the others.
+    let skewed = format!(
+        "insert into things (id, r) select n, case when n > 100 then {large} end from generate_series(1, 140) n"
+    );
+    logged(&database, &skewed).await;
+    let longest = "select max(octet_length(new::text))::bigint from rowcast.change";
+    assert!(database.count(longest).await < 600_000, "{}", database.count(longest).await);
+    logged(&database, "update things set r = 'small' where id > 100").await;
+    assert!(database.count(longest).await < 600_000, "{}", database.count(longest).await);
+
+    logged(&database, "insert into things (id, r) values (200, repeat('z', 9000000))").await;
     assert_eq!(
-        database.count("select count(*) from rowcast.change where op = 'u'").await,
-        13,
-        "39 rows are few, but large"
+        database.count("select count(*) from rowcast.change where op = 'i'").await,
+        1,
+        "one row, but a large one"
     );
     assert_eq!(database.count(LOST).await, 0);
+    logged(&database, "insert into things (id, r) select n, repeat('z', case n when 301 then 280000000 else 1 end) from generate_series(301, 400) n").await;
+    assert_eq!((database.count(LOGGED).await, database.count(LOST).await), (0, 1), "a row above 256 MB");
+    assert_eq!(database.count("select count(*) from things where id > 300").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_statement_takes_no_transaction_id_unless_memory_should_not_hold_it() {
+    let database = stage().await;
+    database.run("insert into things (id) select n from generate_series(1, 10001) n").await;
+    let ids = "select count(distinct xmin::text) from rowcast.change";
+    logged(
+        &database,
+        "begin; update things set few = 1 where id < 1000; update things set few = 2 where id <= 10000; commit",
+    )
+    .await;
+    assert_eq!(database.count(ids).await, 1, "the log's rows belong to the transaction itself");
+    logged(&database, "begin; update things set few = 3; update things set few = 4 where id < 1000; commit").await;
+    assert_eq!(database.count(ids).await, 2);
+    assert_eq!(database.count(LOST).await, 0);
+}
+
+/// What could refuse a row of the log later, or swallow it, is found before a large statement writes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_fail_the_commit_of_a_large_statement_is_found_before() {
+    let database = stage().await;
+    database
+        .run(
+            "create function refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$;
+             create function swallow() returns trigger language plpgsql as $$ begin return null; end $$",
+        )
+        .await;
+    for (number, fault) in [
+        "create constraint trigger late after insert on rowcast.change deferrable initially deferred
+         for each row execute function refuse()",
+        "create trigger late before insert on rowcast.change for each row execute function swallow()",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        database.run(fault).await;
+        let insert =
+            "begin; insert into things (id) select n from generate_series(1, 99) n; delete from things; commit";
+        logged(&database, insert).await;
+        assert_eq!(database.count(LOGGED).await, 0);
+        assert_eq!(database.count(LOST).await, 2 * (number as i64 + 1));
+        database.run("drop trigger late on rowcast.change").await;
+    }
+    assert_ne!(logged(&database, "insert into things (id) select n from generate_series(1, 99) n").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_with_an_older_snapshot_names_the_columns_as_they_are() {
+    let database = stage().await;
+    database.run("insert into things (id, r, secret) select n, 'r', 'hunter2' from generate_series(1, 99) n").await;
+    let old = database.connect().await;
+    old.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
+    database.run("alter table things drop column few, add column later text; truncate rowcast.change").await;
+    old.batch_execute("update things set later = 'new'; commit").await.unwrap();
+    let new: String = database.row("select (new -> 'new')::text from rowcast.change", &[]).await.get(0);
+    let row: Value = serde_json::from_str(&new).unwrap();
+    assert_eq!(
+        (&row["r"][0], &row["later"][0], row["id"][98].as_i64()),
+        (&json!("r"), &json!("new"), Some(99)),
+        "{row}"
+    );
+    assert!(!new.contains("hunter2") && row.get("few").is_none(), "{new}");
 }
 
 async fn refused(database: &Database, table: &str) -> String {
@@ -148,14 +237,22 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
              create table before (id int); create trigger stamp before update on before for each row execute function mine();
              create table parted (id int) partition by list (id); create table part partition of parted for values in (1);
              create table tree (id int primary key, above int references tree on update cascade);
-             create table kept (id int primary key, above int references kept on delete cascade)",
+             create table kept (id int primary key, above int references kept on delete cascade);
+             create table post (id int primary key, receiver int references kept on delete cascade,
+                                sender int references kept on delete set null);
+             create table early (id int);
+             create trigger \"Early\" after update on early for each statement execute function mine();
+             create table late (id int);
+             create trigger late after update on late for each statement execute function mine()",
         )
         .await;
-    let own = refused(&database, "own").await;
+    for (table, trigger) in [("own", "audit"), ("early", "Early")] {
+        let own = refused(&database, table).await;
+        let beginning = format!("public.{table} cannot be captured by statement: triggers of its own");
+        assert!(own.starts_with(&beginning) && own.ends_with(&format!(": {trigger}")), "{own}");
+    }
     assert!(
-        own.starts_with("public.own cannot be captured by statement: it has row triggers of its own")
-            && own.ends_with(": audit"),
-        "{own}"
+        refused(&database, "post").await.contains("one of its foreign keys deletes rows and another one changes them")
     );
     assert!(refused(&database, "parted").await.contains("it is partitioned"));
     assert!(refused(&database, "part").await.contains("it is a partition"));
@@ -165,7 +262,7 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
     let digest = database.client.batch_execute(digest).await.expect_err("refused");
     assert!(digest.as_db_error().unwrap().message().contains("only a digest"), "{digest:?}");
     database
-        .run("select rowcast.watch('before', by_statement => true), rowcast.watch('kept', by_statement => true)")
+        .run("select rowcast.watch(t::regclass, by_statement => true) from unnest(array['before', 'kept', 'late']) t")
         .await;
 
     let cli = rowcast(&database.url, &["watch", "own", "--by", "statement"]).await;
@@ -181,7 +278,7 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
 async fn how_a_table_is_captured_stays_until_somebody_says_otherwise() {
     let database = stage().await;
     let triggers = async || -> String {
-        let names = "select string_agg(tgname, ' ' order by tgname) from pg_trigger where tgrelid = 'things'::regclass";
+        let names = "select coalesce(string_agg(tgname, ' ' order by tgname), '') from pg_trigger where tgrelid = 'things'::regclass";
         database.row(names, &[]).await.get(0)
     };
     let by_statement = "_rowcast_capture _rowcast_capture_delete _rowcast_capture_insert rowcast_truncate";
@@ -211,9 +308,27 @@ async fn how_a_table_is_captured_stays_until_somebody_says_otherwise() {
     assert_eq!(watch(&["--exclude", "r"]).await, "watched  things\n");
     assert_eq!(logged(&database, "delete from things").await.lines().count(), 1);
 
+    // What is left of it when one is dropped by hand.
+    database.run("drop trigger _rowcast_capture on things").await;
+    assert_eq!(watch(&["--exclude", "r"]).await, "watched  things\n");
+    assert_eq!(logged(&database, "insert into things (id) values (1)").await.lines().count(), 1, "once");
+    assert_eq!(watch(&["--exclude", "r", "--by", "statement"]).await, "watched  things\n");
+    database.run("drop trigger _rowcast_capture on things").await;
+    assert!(rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout.contains("undone   0005"));
+    assert_eq!(triggers().await, "");
+    rowcast(&database.url, &["migrate"]).await.succeeded();
+    watch(&["--exclude", "r", "--by", "statement"]).await;
+
+    assert_eq!(
+        logged(&database, "insert into things (id) select n from generate_series(2, 99) n").await.lines().count(),
+        1
+    );
     assert!(rowcast(&database.url, &["migrate", "--down"]).await.succeeded().stdout.contains("undone   0005"));
     assert_eq!(triggers().await, "_rowcast_capture rowcast_truncate", "the version before captures it by row");
-    assert!(logged(&database, "insert into things (id, r) values (1, 'out')").await.starts_with("I "));
+    assert_eq!(database.count(LOGGED).await, 0, "and can't read what many rows share");
+    let passed = "select count(*) from rowcast.cursor where horizon = pg_snapshot_xmax(snapshot)";
+    assert_eq!(database.count(passed).await, 1, "nobody can resume from before");
+    assert!(logged(&database, "insert into things (id, r) values (1000, 'out')").await.starts_with("I "));
     rowcast(&database.url, &["migrate"]).await.succeeded();
     assert_eq!(rowcast(&database.url, &["unwatch", "things"]).await.succeeded().stdout, "unwatched  things\n");
 }
@@ -248,6 +363,20 @@ async fn a_statement_within_a_row_trigger_of_the_same_table_is_loud() {
     viewer.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 100).await;
     assert_eq!(database.count(LOST).await, 1);
     service.stop().await;
+}
+
+/// Writes to the whole don't call the triggers of a part.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_becomes_a_partition_is_not_captured_any_more_and_that_is_said() {
+    let database = stage().await;
+    let captured = "select count(*) from rowcast.watched where enabled and relation = 'things'::regclass";
+    assert_eq!(database.count(captured).await, 1);
+    database.run("create table whole (like things) partition by range (id); alter table whole attach partition things default").await;
+    assert_eq!(database.count(captured).await, 0);
+    let told = rowcast(&database.url, &["watch", "things", "--exclude", "secret"]).await;
+    assert!(told.code != 0 && told.stderr.contains("it is a partition"), "{told:?}");
+    rowcast(&database.url, &["watch", "things", "--exclude", "secret", "--by", "row"]).await.succeeded();
+    assert_eq!(database.count(captured).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
