@@ -141,7 +141,7 @@ async fn a_database_that_is_not_as_expected_is_explained() {
 
     let older = Database::marketplace().await;
     rowcast(&older.url, &["migrate", "--down"]).await.succeeded();
-    assert_refused(&rowcast(&older.url, &SERVE).await, 7, "the database is at migration 3", "older");
+    assert_refused(&rowcast(&older.url, &SERVE).await, 7, "the database is at migration 4", "older");
 
     let newer = Database::marketplace().await;
     newer.run("insert into rowcast.migration (version, name) values (999, 'from the future')").await;
