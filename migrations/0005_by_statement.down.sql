@@ -7,8 +7,16 @@ set local lock_timeout = '500ms';
 set local client_min_messages = warning;
 select relation, rowcast.watch(relation, excluded, only_columns, by_statement => false)
 from rowcast.watched where by_statement;
-select rowcast.unwatch(t.relation) from (
-  select distinct tgrelid::regclass from pg_trigger where tgfoid = 'rowcast.capture_statement'::regproc) as t (relation);
+do $$
+declare
+  name     name;
+  relation regclass;
+begin
+  for name, relation in select t.tgname, t.tgrelid from pg_trigger t where t.tgfoid = 'rowcast.capture_statement'::regproc loop
+    execute format('drop trigger %I on %s', name, relation);
+  end loop;
+end
+$$;
 do $$
 begin
   if exists (select from rowcast.change where op in ('i', 'u', 'd')) then

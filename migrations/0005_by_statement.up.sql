@@ -32,8 +32,8 @@ $$;
 -- these rows differs from before. Each change has its id still; the log's row has the last one of its own.
 --
 -- All is worked out in the block and written behind it, so its subtransaction takes no transaction id. But for a statement of
--- more than 10,000 rows, or of large ones, which memory should not hold: that is written in the block, with an id for the subtransaction, and
--- undone as a whole if something of it fails.
+-- more than 1,000 rows, or of large ones, which memory should not hold: that is written in the block, with an id for the
+-- subtransaction, and undone as a whole if something of it fails. Large rows are written one by one, as they would be by row.
 --
 -- Both transition tables hold the rows in the order in which the statement wrote them, so they are paired by place. How many
 -- columns they have and how these are called is told by a row of them, as JSON: an older snapshot of the catalogs, which a
@@ -53,39 +53,42 @@ as $$
 declare
   few         constant integer := 50;
   most        constant integer := 250;                -- rows that share one of the log,
-  most_bytes  constant integer := 256 * 1024;         -- fewer where one of them takes more than its part of this, compressed
-  most_held   constant integer := 10000;              -- rows that are held in memory,
-  held_bytes  constant bigint := 16 * 1024 * 1024;    -- if they take no more than so much, compressed
+  most_bytes  constant integer := 256 * 1024;         -- fewer if one takes more than its part of this, as it is stored,
+  most_json   constant integer := 1024 * 1024;        -- or of this, as JSON
+  most_held   constant integer := 1000;               -- rows that are held in memory
+  large       constant integer := 64 * 1024;          -- a large row, as it is stored
   largest     constant integer := 256 * 1024 * 1024;
-  large       constant integer := 8 * 1024 * 1024;
+  numbered    constant text := '(select row_number() over () as place, %s as image from %I as r) as %I';
+  image       constant text := case when tg_nargs = 1 then 'to_json(r.*)' else 'rowcast.chosen(to_jsonb(r.*), $7)::json' end;
   with_ids    constant text := ', array_agg(nextval(''rowcast.change_id'')) as ids';
   operation   "char" := left(tg_op, 1);
   olds        json[];
   news        json[];
   found_rows  bigint;
-  large_rows  boolean;
-  row_bytes   integer;                               -- of the largest row, compressed; null where none is large
+  row_bytes   integer;                                -- of the largest row; null where no row is large
   captured    record;
   ids         bigint[];
   names       text[];
+  aliases     text;
+  aggregates  text;
   pieces      text;
 begin
   begin
     if tg_op = 'UPDATE' then
       select array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
-                   from old_rows r limit few + 1),
+                   from old_rows r limit 2),
              array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
-                   from new_rows r limit few + 1)
+                   from new_rows r limit 2)
       into olds, news;
     elsif tg_op = 'INSERT' then
       news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
-                    from new_rows r limit few + 1);
+                    from new_rows r limit 2);
     else
       olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
-                    from old_rows r limit few + 1);
+                    from old_rows r limit 2);
     end if;
     found_rows := cardinality(coalesce(news, olds));
-    if found_rows = 0 or (tg_op = 'UPDATE' and found_rows <= few and record_image_eq(row(olds), row(news))) then
+    if found_rows = 0 or (found_rows = 1 and tg_op = 'UPDATE' and record_image_eq(row(olds), row(news))) then
       return null;
     end if;
     if pg_trigger_depth() > 1 and rowcast.own_triggers(tg_relid) is not null then
@@ -100,40 +103,87 @@ begin
       case when not pg_try_advisory_xact_lock_shared(1919907683, 1)
                 and pg_notification_queue_usage() < 0.5 and current_setting('max_prepared_transactions') = '0'
            then pg_notify('rowcast', tg_argv[0])::text end);
-    -- As in rowcast.capture(): gone from the plan, or down to the second call, which says why it doesn't.
-    if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change')) then
-      raise exception 'rowcast.change takes no changes';
+    -- The first line as in rowcast.capture(): gone from the plan, or down to the second call, which says why it doesn't.
+    if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change'))
+       or (found_rows = 1 and (pg_column_size(olds) > largest or pg_column_size(news) > largest)) then
+      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
     end if;
 
-    if found_rows > few or pg_column_size(olds) > large or pg_column_size(news) > large then
+    if found_rows > 1 then
       -- Only a table that has moved values out of its rows has rows that are large.
-      large_rows := exists (select from pg_class c where c.oid = tg_relid and c.reltoastrelid <> 0
-                            and pg_relation_size(c.reltoastrelid) is distinct from 0);
+      if exists (select from pg_class c where c.oid = tg_relid and c.reltoastrelid <> 0
+                 and pg_relation_size(c.reltoastrelid) is distinct from 0) then
+        if tg_op <> 'INSERT' then
+          row_bytes := (select max(pg_column_size(r.*)) from old_rows r);
+        end if;
+        if tg_op <> 'DELETE' then
+          row_bytes := greatest(row_bytes, (select max(pg_column_size(r.*)) from new_rows r));
+        end if;
+      end if;
+      if row_bytes > large then
+        execute format(
+          'with image as materialized (
+             select %s as old, %s as new from %s
+           ), written as (
+             insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
+             select nextval(''rowcast.change_id''), pg_current_xact_id(), $1, $2, clock_timestamp(), $3, $4, i.old, i.new, $5
+             from image i
+             where i.old::text is distinct from i.new::text
+               and coalesce(pg_column_size(i.old), 0) <= $6 and coalesce(pg_column_size(i.new), 0) <= $6
+           )
+           select nextval(''rowcast.loss'') from image i where pg_column_size(i.old) > $6 or pg_column_size(i.new) > $6',
+          case when tg_op = 'INSERT' then 'null::json' else 'before.image' end,
+          case when tg_op = 'DELETE' then 'null::json' else 'after.image' end,
+          case tg_op
+            when 'INSERT' then format(numbered, image, 'new_rows', 'after')
+            when 'DELETE' then format(numbered, image, 'old_rows', 'before')
+            else format(numbered, image, 'old_rows', 'before') || ' join ' || format(numbered, image, 'new_rows', 'after')
+                 || ' using (place)' end || ' order by place')
+        using captured.f2, operation, tg_table_schema, tg_table_name, nullif(current_setting('rowcast.actor', true), ''), largest,
+              tg_argv;
+        return null;
+      end if;
+
+      if tg_op <> 'INSERT' then
+        olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                      from old_rows r limit few + 1);
+      end if;
+      if tg_op <> 'DELETE' then
+        news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                      from new_rows r limit few + 1);
+      end if;
+      found_rows := cardinality(coalesce(news, olds));
+      if found_rows <= few then
+        ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
+      end if;
+    end if;
+
+    if found_rows > few then
       if tg_op = 'DELETE' then
-        select count(*), max(case when large_rows then pg_column_size(r.*) end) into found_rows, row_bytes from old_rows r;
+        found_rows := (select count(*) from old_rows);
         names := array(select json_object_keys(to_json(r.*)) from (select s.* from old_rows s limit 1) as r);
       else
-        select count(*), max(case when large_rows then pg_column_size(r.*) end) into found_rows, row_bytes from new_rows r;
+        found_rows := (select count(*) from new_rows);
         names := array(select json_object_keys(to_json(r.*)) from (select s.* from new_rows s limit 1) as r);
       end if;
-      if tg_op = 'UPDATE' and large_rows then
-        row_bytes := greatest(row_bytes, (select max(pg_column_size(r.*)) from old_rows r));
-      end if;
-      -- A column is called c and its place, so that none has the name of another thing here. %%1$s is the transition table,
-      -- %%2$s what else is worked out of each piece.
-      select format(
-        '(select r.piece, array[%s]::json[] as columns %%2$s
-          from (select (row_number() over () - 1) / %s as piece, row_number() over () as place, r.* from %%1$s as r%s
-                order by piece, place) as r
-          group by r.piece)',
-        string_agg(format('json_agg(r.c%s)', c.place), ', ' order by c.place) filter (where c.wanted),
-        greatest(1, least(most, most_bytes / coalesce(row_bytes, 1))),
-        ' (' || string_agg('c' || c.place, ', ' order by c.place) || ')'),
-        coalesce(array_agg(c.name order by c.place) filter (where c.wanted), '{}')
-      into pieces, names
+      -- A column is called c and its place, so that none has the name of another thing here.
+      select string_agg('c' || c.place, ', ' order by c.place),
+             string_agg(format('json_agg(r.c%s)', c.place), ', ' order by c.place) filter (where c.wanted),
+             coalesce(array_agg(c.name order by c.place) filter (where c.wanted), '{}')
+      into aliases, aggregates, names
       from (select n.name, n.place, n.name <> all (coalesce(tg_argv[1]::text[], '{}'))
                      and n.name = any (coalesce(tg_argv[2]::text[], array[n.name]))
             from unnest(names) with ordinality as n (name, place)) as c (name, place, wanted);
+      -- %%1$s is the transition table, %%2$s what else is worked out of each piece.
+      pieces := format(
+        '(select r.piece, array[%s]::json[] as columns %%2$s
+          from (select (row_number() over () - 1) / %s as piece, row_number() over () as place, r.* from %%1$s as r (%s)
+                order by piece, place) as r
+          group by r.piece)',
+        aggregates,
+        greatest(1, least(
+          most, most_bytes / coalesce(row_bytes, 1), most_json / (select max(pg_column_size(i)) from unnest(olds || news) as i))),
+        aliases);
       pieces := format(
         '(select ids[cardinality(ids)] as id, json_build_object(''ids'', ids, ''old'', %s, ''new'', %s) as content from %s)',
         case tg_op
@@ -150,23 +200,16 @@ begin
           else format(pieces, 'new_rows', with_ids) || ' as after join ' || format(pieces, 'old_rows', '')
                || ' as before using (piece) where record_image_ne(row(after.columns), row(before.columns))' end);
       operation := lower(operation::text);
-      if found_rows > most_held or found_rows * row_bytes > held_bytes or row_bytes > most_bytes then
+      if found_rows > most_held then
         execute format(
           'insert into rowcast.change (id, xid, slot, op, at, schema, "table", new, actor)
            select p.id, pg_current_xact_id(), $2, $3, clock_timestamp(), $4, $5, p.content, $6 from %s as p order by p.id', pieces)
         using names, captured.f2, operation, tg_table_schema, tg_table_name, nullif(current_setting('rowcast.actor', true), '');
-        if row_bytes > most_bytes and exists (
-             select from rowcast.change c
-             where c.xid = pg_current_xact_id() and c.op = operation and octet_length(c.new::text) > largest) then
-          raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
-        end if;
         return null;
       end if;
       execute format('select array_agg(p.id order by p.id), array_agg(p.content order by p.id) from %s as p', pieces)
       into ids, news using names;
       olds := null;
-    elsif found_rows > 1 then
-      ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
     end if;
   exception when others then
     begin
@@ -181,7 +224,7 @@ begin
     return null;
   end;
 
-  if found_rows = 1 then
+  if found_rows = 1 then  -- as below, for less
     insert into rowcast.change (id, xid, slot, op, at, schema, "table", old, new, actor)
     values (captured.f1, pg_current_xact_id(), captured.f2, operation, clock_timestamp(), tg_table_schema, tg_table_name,
             olds[1], news[1], nullif(current_setting('rowcast.actor', true), ''));
@@ -324,7 +367,9 @@ begin
   end if;
   if exists (select from rowcast.watched w where w.relation = watch.relation and w.enabled and w.excluded = wanted
              and w.only_columns is not distinct from chosen and w.digest_columns = digested and w.by_statement = will_be)
-     and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate') then
+     and exists (select from pg_trigger t where t.tgrelid = relation and t.tgname = 'rowcast_truncate')
+     and (will_be or not exists (select from pg_trigger t where t.tgrelid = relation
+                                 and t.tgname in ('_rowcast_capture_insert', '_rowcast_capture_delete'))) then
     return 'unchanged';
   end if;
 
