@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_together_is_an_error() {
-        assert!(error("[]").contains("invalid type"), "{}", error("[]"));
+        assert!(error("null").contains("invalid type"), "{}", error("null"));
         let short = error(r#"{"ids": [7, 8], "old": {}, "new": {"id": ["a"]}}"#);
         assert!(short.contains("2 ids, and 1 values of id"), "{short}");
         let lacks = error(r#"{"ids": [7], "old": {"gone": [1]}, "new": {"id": ["a"]}}"#);

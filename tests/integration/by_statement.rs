@@ -332,9 +332,7 @@ async fn how_a_table_is_captured_stays_until_somebody_says_otherwise() {
     // What is left of it when one is dropped, or has another name.
     database.run("alter trigger _rowcast_capture_insert on things rename to other").await;
     assert_eq!(
-        database
-            .count(&format!("select count(*) from rowcast.watched where enabled and relation = 'things'::regclass"))
-            .await,
+        database.count("select count(*) from rowcast.watched where enabled and relation = 'things'::regclass").await,
         0
     );
     database.run("alter trigger other on things rename to _rowcast_capture_insert").await;
