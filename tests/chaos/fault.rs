@@ -292,9 +292,13 @@ async fn failpoint(world: &mut World, point: Failpoint, abort: bool) -> Result<(
         .await?;
     world.services[other].may_run(false);
     world.services[other].signal("KILL").await;
-    if point == Failpoint::Paged {
-        world.in_database("update bulk set version = version + 1").await?;
-    }
+    // By row it is more than a page; by statement a few rows of the log, each of many changes.
+    let by_statement = point != Failpoint::Paged;
+    world
+        .in_database(&format!(
+            "select rowcast.watch('bulk', by_statement => {by_statement}); update bulk set version = version + 1"
+        ))
+        .await?;
     let hit = world
         .until(&format!("the failpoint {charge} is hit"), HIT_WITHIN, async |world| world.services[armed].hits() > hits)
         .await;

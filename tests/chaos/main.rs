@@ -227,9 +227,8 @@ async fn prepare(cluster: &Cluster) {
     let client = cluster::connect(&url).await.expect("a connection");
     client.batch_execute(&load::schema()).await.expect("the schema");
     support::command::rowcast(&url, &["migrate"]).await.succeeded();
-    for (table, by_statement) in [("counter", false), ("item", false), ("bulk", true)] {
-        let watch = "select rowcast.watch($1::text::regclass, by_statement => $2)";
-        client.execute(watch, &[&table, &by_statement]).await.expect("watched");
+    for table in ["counter", "item", "bulk"] {
+        client.execute("select rowcast.watch($1::text::regclass)", &[&table]).await.expect("watched");
     }
     client.batch_execute(&format!("select rowcast.grant_gateway('{GATEWAY}')")).await.expect("granted");
 }
