@@ -24,6 +24,16 @@ const QUIET: Duration = Duration::from_millis(2500);
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// In cores.
 const QUIET_SHARE: f64 = 0.02;
+/// The same where it stays as it is, and by how much three such shares may differ.
+const REST_SHARE: f64 = 0.05;
+const REST_SPREAD: f64 = 0.01;
+
+/// Whether the last three shares are small and alike.
+fn is_at_rest(shares: &[f64]) -> bool {
+    let Some(last) = shares.last_chunk::<3>() else { return false };
+    let (least, greatest) = (last.iter().copied().fold(f64::MAX, f64::min), last.iter().copied().fold(0.0, f64::max));
+    greatest < REST_SHARE && greatest - least < REST_SPREAD
+}
 
 /// A running server. Dropped, it is stopped.
 #[derive(Debug)]
@@ -64,14 +74,17 @@ impl Server {
         proc::cpu_seconds(self.child.id())
     }
 
-    /// Waits until it has done what it does some seconds later: until it hardly used a processor for [`QUIET`].
+    /// Waits until it has done what it does some seconds later: until it hardly used a processor for [`QUIET`], or as little
+    /// as in the two times before, which is what it takes at rest on a slow machine.
     pub fn wait_until_quiet(&self) -> Result<()> {
         let deadline = Instant::now() + QUIET_TIMEOUT;
+        let mut shares = Vec::new();
         loop {
             let before = self.cpu_seconds()?;
             std::thread::sleep(QUIET);
             let share = (self.cpu_seconds()? - before) / QUIET.as_secs_f64();
-            if share < QUIET_SHARE {
+            shares.push(share);
+            if share < QUIET_SHARE || is_at_rest(&shares) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -133,5 +146,18 @@ impl Drop for Server {
         }
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_rest_is_who_takes_little_and_no_less_than_before() {
+        assert!(is_at_rest(&[0.9, 0.028, 0.032, 0.03]));
+        assert!(!is_at_rest(&[0.048, 0.036, 0.03]), "it still falls");
+        assert!(!is_at_rest(&[0.3, 0.3, 0.3]), "it is at work");
+        assert!(!is_at_rest(&[0.03, 0.03]));
     }
 }
