@@ -51,7 +51,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-  few         constant integer := 50;
+  few         constant integer := 50;                 -- rows that are logged one by one
   most        constant integer := 250;                -- rows that share one of the log,
   most_bytes  constant integer := 256 * 1024;         -- fewer if one takes more than its part of this, as it is stored,
   most_json   constant integer := 1024 * 1024;        -- or of this, as JSON

@@ -37,7 +37,7 @@ async fn an_update_of_100_000_rows_rings_once_and_is_delivered_in_bounded_memory
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_is_where_the_table_is_captured_by_statement() {
+async fn an_update_of_100_000_rows_that_is_captured_by_statement_rings_once_too() {
     update_100_000_rows(true).await;
 }
 

@@ -60,9 +60,12 @@ async fn survives(fault: &str, alarm: &str, mend: &str) {
 
 /// The same where neither the owner nor the service is superuser.
 async fn survives_among_roles(fault: &str, alarm: &str, mend: &str) {
-    let mut database = roles::marketplace().await;
-    let service = roles::service(&mut database).await;
-    survives_with(database, service, fault, alarm, mend).await;
+    for by_statement in [false, true] {
+        let mut database = roles::marketplace().await;
+        database.run(&format!("select rowcast.watch('products', by_statement => {by_statement})")).await;
+        let service = roles::service(&mut database).await;
+        survives_with(database, service, fault, alarm, mend).await;
+    }
 }
 
 async fn survives_with(database: Database, service: Service, fault: &str, alarm: &str, mend: &str) {
