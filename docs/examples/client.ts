@@ -47,6 +47,7 @@ export class Rowcast {
     this.#socket.on('rowcast:resumed', ({ rooms }) => this.#caughtUp(rooms))
     this.#socket.on('rowcast:resync', (resync) => {
       this.#caughtUp(resync.rooms ?? [...this.#behind])
+      this.#seen.clear() // of another past, the same ids may be of other events
       reload(resync)
     })
     this.#socket.onAny((name: string, event: EventOf<EventName>) => this.#receive(name, event))

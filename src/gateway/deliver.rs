@@ -3,7 +3,6 @@
 use std::{cell::OnceCell, sync::Arc};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use socketioxide::{SocketError, encoded::EncodedEvent};
 
 use super::{
@@ -50,13 +49,10 @@ impl Shared {
             // It is JSON already, so this can't fail.
             let Some(encoded) = encode(&clients[0], &event.kind, &*envelope) else { continue };
             // A second copy, for clients that are being brought up to date, if there are any.
-            let kept: OnceCell<Arc<RawValue>> = OnceCell::new();
+            let kept: OnceCell<Arc<Held>> = OnceCell::new();
+            let keep = || Arc::new(Held { id: event.id.clone(), kind: event.kind.clone(), envelope: envelope.clone() });
             for client in clients.into_iter().filter(&hears) {
-                let held = || Held {
-                    id: event.id.clone(),
-                    kind: event.kind.clone(),
-                    envelope: kept.get_or_init(|| Arc::from(envelope.clone())).clone(),
-                };
+                let held = || Arc::clone(kept.get_or_init(keep));
                 if client.session.hold.keep(held) || self.send_encoded(&client, &encoded) {
                     self.metrics.deliveries.inc();
                     reached.push(client.session.member.id());

@@ -9,8 +9,10 @@ use serde_json::value::RawValue;
 
 use crate::{position::Position, room::Room};
 
-/// Live events that may wait for one client; beyond either limit it has to load anew.
-const MAX_EVENTS: usize = 4096;
+/// Live events that may wait for one client, and the bytes of their envelopes; beyond either limit it has to load anew.
+///
+/// A large statement fits. All who wait for an event share it, so that to each of them it is a pointer.
+const MAX_EVENTS: usize = 65_536;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// One client's live events, held back while it is brought up to date.
@@ -27,7 +29,7 @@ struct State {
     held: bool,
     /// What is to be replayed next. One replay serves all that was asked for while another ran.
     missed: Option<Missed>,
-    queue: VecDeque<Held>,
+    queue: VecDeque<Arc<Held>>,
     bytes: usize,
     /// Ids that were replayed: held events among them are repeats.
     replayed: HashSet<String>,
@@ -53,12 +55,12 @@ impl Missed {
     }
 }
 
-/// A live event, encoded for this client's audience.
-#[derive(Debug, Clone)]
+/// A live event, encoded for one audience.
+#[derive(Debug)]
 pub(super) struct Held {
     pub id: String,
     pub kind: Arc<str>,
-    pub envelope: Arc<RawValue>,
+    pub envelope: Box<RawValue>,
 }
 
 /// What is next for a client that is brought up to date.
@@ -67,7 +69,7 @@ pub(super) enum Next {
     Replay(Missed),
     /// Tell it to load anew, for this reason.
     Reload(String),
-    Event(Held),
+    Event(Arc<Held>),
     /// The hold has ended.
     Done,
 }
@@ -92,7 +94,7 @@ impl Hold {
     }
 
     /// Takes a live event if it has to wait; false if it is to be sent at once.
-    pub fn keep(&self, held: impl FnOnce() -> Held) -> bool {
+    pub fn keep(&self, held: impl FnOnce() -> Arc<Held>) -> bool {
         let mut state = self.state();
         if !state.held {
             return false;
@@ -131,6 +133,8 @@ impl Hold {
             return Next::Replay(missed);
         }
         if let Some(reason) = state.reload.take() {
+            // In another past than the one that was replayed the same ids may be of other events.
+            state.replayed = HashSet::new();
             return Next::Reload(reason);
         }
         while let Some(held) = state.queue.pop_front() {
@@ -160,8 +164,13 @@ impl State {
 mod tests {
     use super::*;
 
-    fn event(id: &str) -> Held {
-        Held { id: id.into(), kind: "a:b".into(), envelope: Arc::from(RawValue::from_string("1".into()).unwrap()) }
+    fn event(id: &str) -> Arc<Held> {
+        sized(id, 1)
+    }
+
+    fn sized(id: &str, bytes: usize) -> Arc<Held> {
+        let envelope = RawValue::from_string("1".repeat(bytes)).expect("a number");
+        Arc::new(Held { id: id.into(), kind: "a:b".into(), envelope })
     }
 
     fn missed(room: &str, xmin: u64) -> Missed {
@@ -174,7 +183,7 @@ mod tests {
             match hold.next() {
                 Next::Replay(missed) => told.push(format!("replay {}", missed.since.xmin)),
                 Next::Reload(reason) => told.push(reason),
-                Next::Event(held) => told.push(held.id),
+                Next::Event(held) => told.push(held.id.clone()),
                 Next::Done => return told,
             }
         }
@@ -234,6 +243,30 @@ mod tests {
         assert!(matches!(hold.next(), Next::Reload(reason) if reason.starts_with("too much")));
         assert!(hold.keep(|| event("later")));
         assert_eq!(rest(&hold), ["later"]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_its_bytes_too() {
+        let hold = Hold::default();
+        hold.begin(missed("a", 7));
+        for id in ["1", "2"] {
+            assert!(hold.keep(|| sized(id, MAX_BYTES / 2)));
+        }
+        assert!(hold.keep(|| event("3")));
+        assert!(
+            matches!(rest(&hold).as_slice(), [replay, reason] if replay == "replay 7" && reason.starts_with("too much"))
+        );
+    }
+
+    #[test]
+    fn what_was_replayed_before_a_word_to_load_anew_is_no_repeat_after_it() {
+        let hold = Hold::default();
+        hold.begin(missed("a", 7));
+        hold.replayed("1");
+        hold.reload("another database has taken over");
+        assert!(matches!((hold.next(), hold.next()), (Next::Replay(_), Next::Reload(_))));
+        hold.keep(|| event("1"));
+        assert_eq!(rest(&hold), ["1"]);
     }
 
     #[test]

@@ -94,3 +94,21 @@ async fn a_client_that_leaves_while_it_is_caught_up_leaves_no_trace() {
     server.past.send(None).expect("a replay listens");
     assert_eq!(next.event_named("rowcast:resumed").await["replayed"], 0);
 }
+
+#[tokio::test]
+async fn a_large_statement_waits_for_a_client_that_is_caught_up() {
+    let server = Server::default().await;
+    let mut client = server.connect("b1").await;
+    client.emit_with_ack("join", json!({ "room": "product:1", "since": position(7).to_string() })).await;
+    let live = |id| event(id, vec![audience(&["product:1"], "all")]);
+    (10..=8_000).for_each(|id| server.gateway.deliver(&live(id)));
+    server.past.send(Some(vec![live(8)])).expect("a replay listens");
+    server.past.send(None).expect("a replay listens");
+    assert_eq!(id(&client.event_named("product:updated").await), 8);
+    client.event_named("rowcast:resumed").await;
+    let heard = client.events_until(|name, event| name == "product:updated" && id(event) == 8_000).await;
+    assert!(heard.iter().all(|(name, _)| name == "product:updated"), "{:?}", heard.first());
+    assert_eq!(ids(&heard), (10..=8_000).collect::<Vec<_>>());
+    server.gateway.deliver(&live(8_001));
+    assert_eq!(id(&client.event_named("product:updated").await), 8_001);
+}
