@@ -51,10 +51,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-  few         constant integer := 50;                 -- rows that are logged one by one
+  few         constant integer := 80;                 -- rows that are logged one by one: cheaper up to about so many
   most        constant integer := 250;                -- rows that share one of the log,
   most_bytes  constant integer := 256 * 1024;         -- fewer if one takes more than its part of this, as it is stored,
-  most_json   constant integer := 1024 * 1024;        -- or of this, as JSON
+  most_json   constant integer := 1024 * 1024;        -- or of this, as JSON,
+  sample      constant integer := 10;                 -- which is looked at for so many rows
   most_held   constant integer := 1000;               -- rows that are held in memory
   large       constant integer := 64 * 1024;          -- a large row, as it is stored
   largest     constant integer := 256 * 1024 * 1024;
@@ -66,6 +67,7 @@ declare
   news        json[];
   found_rows  bigint;
   row_bytes   integer;                                -- of the largest row; null where no row is large
+  json_bytes  integer;                                -- of the largest of some rows
   captured    record;
   ids         bigint[];
   names       text[];
@@ -144,27 +146,31 @@ begin
         return null;
       end if;
 
-      if tg_op <> 'INSERT' then
-        olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
-                      from old_rows r limit few + 1);
+      if tg_op = 'DELETE' then
+        found_rows := (select count(*) from old_rows);
+      else
+        found_rows := (select count(*) from new_rows);
       end if;
-      if tg_op <> 'DELETE' then
-        news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
-                      from new_rows r limit few + 1);
-      end if;
-      found_rows := cardinality(coalesce(news, olds));
       if found_rows <= few then
+        if tg_op <> 'INSERT' then
+          olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                        from old_rows r);
+        end if;
+        if tg_op <> 'DELETE' then
+          news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+                        from new_rows r);
+        end if;
         ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
       end if;
     end if;
 
     if found_rows > few then
       if tg_op = 'DELETE' then
-        found_rows := (select count(*) from old_rows);
         names := array(select json_object_keys(to_json(r.*)) from (select s.* from old_rows s limit 1) as r);
+        json_bytes := (select max(pg_column_size(to_json(r.*))) from (select s.* from old_rows s limit sample) as r);
       else
-        found_rows := (select count(*) from new_rows);
         names := array(select json_object_keys(to_json(r.*)) from (select s.* from new_rows s limit 1) as r);
+        json_bytes := (select max(pg_column_size(to_json(r.*))) from (select s.* from new_rows s limit sample) as r);
       end if;
       -- A column is called c and its place, so that none has the name of another thing here.
       select string_agg('c' || c.place, ', ' order by c.place),
@@ -181,8 +187,7 @@ begin
                 order by piece, place) as r
           group by r.piece)',
         aggregates,
-        greatest(1, least(
-          most, most_bytes / coalesce(row_bytes, 1), most_json / (select max(pg_column_size(i)) from unnest(olds || news) as i))),
+        greatest(1, least(most, most_bytes / coalesce(row_bytes, 1), most_json / json_bytes)),
         aliases);
       pieces := format(
         '(select ids[cardinality(ids)] as id, json_build_object(''ids'', ids, ''old'', %s, ''new'', %s) as content from %s)',

@@ -23,9 +23,9 @@ pub struct Watch {
     /// Beside these, columns of which only a digest gets there, to show that they changed: what a session holds
     #[arg(long, value_name = "COL", num_args = 1.., value_delimiter = ',', requires = "only")]
     digest: Vec<String>,
-    /// How its changes are captured. By row suits most tables. By statement costs a third as much for each row of a large
-    /// statement, and two fifths more for a statement of one row; not for a table that is partitioned, or has row triggers of
-    /// its own. Without this, a table that is watched stays as it is, another is captured by row
+    /// How its changes are captured. By row suits most tables. By statement costs two fifths more for a statement of one row,
+    /// less from ten rows on, and a third for each row of a large one; not for a table that is partitioned, or has row triggers
+    /// of its own. Without this, a table that is watched stays as it is, another is captured by row
     #[arg(long, value_name = "HOW")]
     by: Option<By>,
 }

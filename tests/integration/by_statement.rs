@@ -47,11 +47,11 @@ async fn few_rows_are_logged_one_by_one_and_many_share_a_row_of_the_log() {
     assert!(rest.split(',').all(|column| spaceless(&one).contains(column)), "{one}");
 
     database
-        .run("insert into things select n, 'x', 1, '[1]', 'p', 't', 1.50, '{1}', 's' from generate_series(2, 50) n")
+        .run("insert into things select n, 'x', 1, '[1]', 'p', 't', 1.50, '{1}', 's' from generate_series(2, 80) n")
         .await;
     logged(&database, "update things set few = 2").await;
-    assert_eq!(database.count("select count(*) from rowcast.change where op = 'U'").await, 50, "few are 50");
-    database.run("insert into things (id) select n from generate_series(51, 600) n").await;
+    assert_eq!(database.count("select count(*) from rowcast.change where op = 'U'").await, 80, "few are 80");
+    database.run("insert into things (id) select n from generate_series(81, 600) n").await;
     let many = logged(&database, "update things set few = 3, secret = 'new'").await;
     assert_eq!(
         database.count("select count(*) from rowcast.change where op = 'u' and old is null").await,
@@ -313,8 +313,8 @@ async fn how_a_table_is_captured_stays_until_somebody_says_otherwise() {
     assert_eq!(watch(&["--exclude", "r", "--by", "row"]).await, "watched  things\n");
     assert_eq!(triggers().await, "_rowcast_capture rowcast_truncate");
     assert_eq!(
-        logged(&database, "insert into things (id) select n from generate_series(1, 60) n").await.lines().count(),
-        60
+        logged(&database, "insert into things (id) select n from generate_series(1, 99) n").await.lines().count(),
+        99
     );
     assert_eq!(watch(&["--exclude", "r"]).await, "unchanged  things\n");
     assert_eq!(watch(&["--exclude", "r", "--by", "statement"]).await, "watched  things\n");
