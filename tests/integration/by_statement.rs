@@ -164,19 +164,36 @@ async fn rows_of_large_values_share_a_row_of_the_log_with_few_others() {
     assert_eq!(database.count("select count(*) from files").await, 100);
 }
 
-/// Rows that are stored small though they are large as JSON.
+/// Rows that are stored small though they are large as JSON: all, none any more, or all but the first.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_compress_well_are_captured_in_pieces_of_bounded_size() {
     let database = stage().await;
+    let longest = async |sql: &str| {
+        database.run("truncate rowcast.change").await;
+        database.run(sql).await;
+        assert_eq!(database.count(LOST).await, 0);
+        let length =
+            "select max(greatest(octet_length(old::text), octet_length(new::text)))::bigint from rowcast.change";
+        database.count(length).await
+    };
     database
         .run("insert into things (id, r) select n, repeat('abcdefgh', 15000) from generate_series(1, 3000) n")
         .await;
-    logged(&database, "update things set few = 1").await;
-    assert_eq!(database.count(LOST).await, 0);
-    let longest = database.count("select max(octet_length(new::text))::bigint from rowcast.change").await;
-    assert!(longest < 2_000_000, "{longest}");
+    for statement in [
+        "update things set few = 1",
+        "update things set r = 'short' where id <= 100",
+        "update things set few = 2",
+        "update things set r = 'none any more'",
+    ] {
+        let longest = longest(statement).await;
+        assert!(longest < 2_000_000, "{statement}: {longest}");
+    }
     let changes = "select sum(coalesce(json_array_length(new -> 'ids'), 1)) from rowcast.change";
     assert_eq!(database.count(changes).await, 3_000);
+
+    longest("update things set r = 's', secret = repeat('abcdefgh', 15000)").await;
+    longest("update things set few = 3").await;
+    assert_eq!(database.count("select count(*) from rowcast.change").await, 12, "what is excluded makes none smaller");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,13 @@ export async function connect(url, userId, options = {}) {
   return frontend
 }
 
+/** With what the transport says of an error of its own: the status, or why there was no answer. */
+function withCause(error) {
+  const { status, statusText, responseText } = error.context ?? {}
+  if (status !== undefined) error.message += `: ${status} ${statusText || responseText}`
+  return error
+}
+
 class Frontend {
   /** Every event so far, in the order of arrival: {type, event}. */
   heard = []
@@ -32,7 +39,7 @@ class Frontend {
     this.userId = userId
     this.connected = new Promise((resolve, reject) => {
       socket.once('connect', resolve)
-      socket.once('connect_error', reject)
+      socket.once('connect_error', (error) => reject(withCause(error)))
     })
     this.connected.catch(() => {}) // awaited by connect(), which may have given up already
     socket.onAny((type, event) => {
