@@ -22,7 +22,8 @@ use crate::{
 pub struct JournalConfig {
     /// How many changes, with their events; 0 for none.
     pub changes: usize,
-    /// How many deliveries of events to sockets in all, 8 bytes each: an event to a thousand sockets is a thousand.
+    /// How many rooms of events and deliveries to sockets in all: an event for a hundred rooms that reached a thousand sockets
+    /// is 1,100. A delivery takes 8 bytes; a room some 50, where somebody is in it or not.
     pub deliveries: usize,
     /// How many things that happened to clients; 0 for none.
     pub happenings: usize,
@@ -183,6 +184,11 @@ impl Kept {
 }
 
 impl KeptEvent {
+    /// Its part of [`JournalConfig::deliveries`].
+    fn weight(&self) -> usize {
+        self.reached.len() + self.audiences.iter().map(Vec::len).sum::<usize>()
+    }
+
     fn told(&self) -> SentEvent {
         SentEvent {
             id: self.id.clone(),
@@ -210,6 +216,7 @@ struct State {
     places: HashMap<i64, usize>,
     /// How many of them have been forgotten.
     forgotten: usize,
+    /// The weight of all their events.
     deliveries: usize,
     happenings: VecDeque<Happening>,
     /// What was forgotten is older than this.
@@ -284,10 +291,9 @@ impl Journal {
             return;
         }
         let mut state = self.state();
-        let deliveries = reached.len();
         // A dead letter that is tried again may be of a change that was forgotten.
         let change = state.keep(event.change_id, event.xid, &event.table, event.op, event.at);
-        change.events.push(KeptEvent {
+        let kept = KeptEvent {
             id: event.id.clone(),
             kind: event.kind.clone(),
             rule: event.rule.clone(),
@@ -295,8 +301,10 @@ impl Journal {
             audiences: event.audiences.iter().map(|audience| audience.rooms.clone()).collect(),
             reached,
             over_buffer,
-        });
-        state.deliveries += deliveries;
+        };
+        let weight = kept.weight();
+        change.events.push(kept);
+        state.deliveries += weight;
         state.forget_changes(&self.limits);
     }
 
@@ -387,7 +395,7 @@ impl State {
                 self.places.remove(&forgotten.id);
             }
             self.forgotten += 1;
-            self.deliveries -= forgotten.events.iter().map(|event| event.reached.len()).sum::<usize>();
+            self.deliveries -= forgotten.events.iter().map(KeptEvent::weight).sum::<usize>();
         }
     }
 
@@ -476,13 +484,17 @@ mod tests {
 
     #[test]
     fn it_forgets_the_oldest_first_and_says_how_far_back_it_knows() {
-        let journal = Journal::new(JournalConfig { changes: 3, deliveries: 5, happenings: 2 });
+        let journal = Journal::new(JournalConfig { changes: 3, deliveries: 7, happenings: 2 });
         for id in 1..=5 {
             journal.swept(&change(id));
             journal.sent(&event(&change(id)), vec![7, 8], vec![]);
         }
         let answer = journal.answer(&Question { change: Some(5), ..Question::default() });
-        assert_eq!((answer.changes_from, answer.changes_to), (Some(4), Some(5)), "two deliveries each, of five");
+        assert_eq!(
+            (answer.changes_from, answer.changes_to),
+            (Some(4), Some(5)),
+            "two deliveries and a room each, of seven"
+        );
         assert_eq!(answer.changes[0].events.len(), 1);
         assert!(journal.answer(&Question { change: Some(1), ..Question::default() }).changes.is_empty());
         let before = journal.answer(&Question::default()).happenings_since;
@@ -491,6 +503,18 @@ mod tests {
         }
         let answer = journal.answer(&Question { user: Some("u".into()), ..Question::default() });
         assert!(answer.happenings.len() == 2 && answer.happenings_since > before);
+    }
+
+    #[test]
+    fn rooms_where_nobody_is_count_too() {
+        let journal = Journal::new(JournalConfig { deliveries: 1_000, ..JournalConfig::default() });
+        let rooms: Vec<Room> = (0..400).map(|holder| Room::new(&format!("user:{holder}")).unwrap()).collect();
+        for id in 1..=5 {
+            let audiences = vec![Audience { rooms: rooms.clone(), data: Vec::new() }];
+            journal.sent(&Event { audiences, ..event(&change(id)) }, vec![], vec![]);
+        }
+        let answer = journal.answer(&Question { change: Some(5), ..Question::default() });
+        assert_eq!((answer.changes_from, answer.changes_to), (Some(4), Some(5)));
     }
 
     #[test]
