@@ -274,10 +274,12 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
 }
 
 fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {
-    shared.rooms.leave(&session.member, &rooms);
-    shared.note(session, What::left(&rooms));
-    shared.note_arrivals(session, &rooms);
-    shared.stopped_typing(session, &rooms);
+    let left = shared.rooms.leave(&session.member, &rooms);
+    if !left.is_empty() {
+        shared.note(session, What::left(&left));
+        shared.note_arrivals(session, &left);
+        shared.stopped_typing(session, &left);
+    }
     Ok(done(shared, rooms))
 }
 

@@ -453,7 +453,6 @@ impl Shared {
         if !joined.is_empty() {
             self.note(session, What::joined(&joined, None));
         }
-        self.note_arrivals(session, &left);
         self.stopped_typing(session, &left);
         self.send(client, ROOMS, &Moved { joined: &joined, left: &left, position: self.position() });
         true

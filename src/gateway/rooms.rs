@@ -143,15 +143,13 @@ impl<H: Clone> Rooms<H> {
         Ok(())
     }
 
-    /// Leaving a room that one is not in is no error.
-    pub fn leave(&self, member: &Member, rooms: &[Room]) {
+    /// Gives those that the member was in. Leaving one that it is not in is no error.
+    pub fn leave(&self, member: &Member, rooms: &[Room]) -> Vec<Room> {
         let mut inner = self.inner.write().expect("no panic under the lock");
-        for room in rooms {
-            let Some(entry) = inner.members.get_mut(&member.id) else { return };
-            if entry.rooms.remove(room) {
-                inner.exit(member.id, room);
-            }
-        }
+        let Some(entry) = inner.members.get_mut(&member.id) else { return Vec::new() };
+        let left: Vec<Room> = rooms.iter().filter(|room| entry.rooms.remove(*room)).cloned().collect();
+        left.iter().for_each(|room| inner.exit(member.id, room));
+        left
     }
 
     /// For each group of rooms the members that hear it: each member once, in the first group that matches.

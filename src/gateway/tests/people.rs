@@ -181,6 +181,8 @@ async fn who_came_and_who_left_is_noted_for_the_rooms_that_somebody_may_wait_in(
 
     ada.emit_with_ack("leave", json!({ "room": "product:p1" })).await;
     assert_eq!(who(&server.gateway.take_arrivals()), expected, "she was there until now");
+    ada.emit_with_ack("leave", json!({ "room": "product:p1" })).await;
+    assert_eq!(server.gateway.take_arrivals(), [], "who was not there has not left");
 }
 
 #[tokio::test]
