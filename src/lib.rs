@@ -49,6 +49,7 @@ pub mod position;
 pub mod readiness;
 pub mod replay;
 pub mod room;
+pub mod seldom;
 pub mod serve;
 pub mod shape;
 pub mod tls;

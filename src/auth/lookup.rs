@@ -15,6 +15,7 @@ use crate::{
     error::{Error, is_cancelled, is_unavailable, sqlstate},
     gateway::Refused,
     grants::{self, Granted, Kind},
+    seldom::Seldom,
 };
 
 /// How long a client waits for the database at most.
@@ -61,6 +62,7 @@ pub(super) struct Lookup {
     form: AtomicUsize,
     /// Whether the function that was granted for it is there and made of this SQL, and when that was looked at.
     granted: Mutex<Option<(Instant, bool)>>,
+    log: Seldom,
 }
 
 /// What a query gave.
@@ -76,7 +78,14 @@ pub(super) enum Found<T> {
 impl Lookup {
     /// `projection` is the program's own SQL, of a row called `found`.
     pub fn new(pool: PgPool, query: NamedQuery, projection: &str) -> Self {
-        Self { pool, query, projection: projection.to_owned(), form: AtomicUsize::new(0), granted: Mutex::default() }
+        Self {
+            pool,
+            query,
+            projection: projection.to_owned(),
+            form: AtomicUsize::new(0),
+            granted: Mutex::default(),
+            log: Seldom::default(),
+        }
     }
 
     /// The rows of one key.
@@ -88,7 +97,7 @@ impl Lookup {
         match tokio::time::timeout(DATABASE_TIMEOUT, Box::pin(self.ask(key))).await {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(error)) => {
-                tracing::warn!(query = self.query.name, %error, "sign-in could not ask the database");
+                self.complain(&error, "sign-in could not ask the database");
                 let error = "the database could not be asked who you are; try again in a moment";
                 Err(Refused::Unavailable(error.to_owned()))
             }
@@ -96,6 +105,13 @@ impl Lookup {
                 "the database did not answer within {} s who you are; try again in a moment",
                 DATABASE_TIMEOUT.as_secs()
             ))),
+        }
+    }
+
+    /// Into the log: each complaint seldom, since everybody who signs in brings it about.
+    pub fn complain(&self, error: &sqlx::Error, complaint: &'static str) {
+        if let Some(times) = self.log.is_time(complaint, Instant::now()) {
+            tracing::warn!(query = self.query.name, %error, times, "{complaint}; told at most once a minute");
         }
     }
 

@@ -122,7 +122,7 @@ impl People {
                 Found::Rows(rows) => Ok(configured(user_id, rows)),
                 Found::NoKey => Ok(Person { identity: Identity::default(), active: false }),
                 Found::NotThere(error) => {
-                    tracing::warn!(%error, "[auth.identity] sql can't be run, so nobody can sign in");
+                    lookup.complain(&error, "[auth.identity] sql can't be run, so nobody can sign in");
                     let error = "the database could not be asked who you are; try again in a moment";
                     Err(Refused::Unavailable(error.to_owned()))
                 }

@@ -182,7 +182,7 @@ impl Sessions {
             Found::Rows(rows) => rows,
             Found::NoKey => return Ok(None),
             Found::NotThere(error) => {
-                tracing::warn!(%error, "the sessions' table can't be read, so nobody can sign in by it");
+                self.lookup.complain(&error, "the sessions' table can't be read, so nobody can sign in by it");
                 let error = "the database could not be asked who you are; try again in a moment";
                 return Err(Refused::Unavailable(error.to_owned()));
             }

@@ -38,7 +38,7 @@ impl Shared {
             return;
         }
         self.metrics.sockets_cut.with_label_values(&[farewell.reason]).inc();
-        tracing::info!(socket = %client.session.sid, reason = farewell.reason, "disconnected a client");
+        self.tell_of_end(&client.session, farewell.reason);
         // A full buffer takes neither; then the transport's end has to be enough.
         client.socket.emit(CLOSING, farewell).ok();
         client.socket.clone().disconnect().ok();

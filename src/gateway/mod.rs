@@ -44,6 +44,7 @@ mod session;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod typing;
 
 use std::{
@@ -77,9 +78,10 @@ use self::{
     revocation::Standing,
     rooms::Rooms,
     session::Client,
+    turns::Turns,
     typing::Typing,
 };
-use crate::{event::EnvelopeStyle, journal::Journal, metrics::Metrics, position::Position};
+use crate::{event::EnvelopeStyle, journal::Journal, metrics::Metrics, position::Position, seldom::Seldom};
 
 /// A message above the limit is answered with an error; one above this many times the limit ends the connection,
 /// before it is in memory.
@@ -116,6 +118,10 @@ struct Shared {
     moment_ids: MomentIds,
     connections: Arc<Connections>,
     limits: Arc<Limits>,
+    /// Who is brought up to date now.
+    turns: Turns,
+    /// Of connections that were ended.
+    log: Seldom,
     /// Every change below it has been delivered; `None` until the first sweep.
     position: Mutex<Option<Position>>,
     /// Another instance captures: whoever connected here would hear nothing.
@@ -169,6 +175,8 @@ impl Gateway {
             typing: Typing::default(),
             moment_ids: MomentIds::default(),
             connections: Arc::default(),
+            turns: Turns::default(),
+            log: Seldom::default(),
             position: Mutex::new(None),
             standing_by: AtomicBool::new(false),
         });

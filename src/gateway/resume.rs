@@ -12,6 +12,7 @@ use super::{
     Shared,
     hold::{Missed, Next},
     session::{Client, Session},
+    turns::Whom,
 };
 use crate::{event::Event, journal::What, position::Position, room::Room};
 
@@ -101,6 +102,7 @@ async fn resume(shared: &Shared, client: &Client, missed: Missed) -> Result<(), 
 }
 
 async fn replay<'a>(shared: &Shared, client: &Client, missed: &'a Missed) -> Result<Result<Resumed<'a>, String>, Gone> {
+    let _turn = shared.turns.take(Whom::of(&client.session)).await;
     let wanted: HashSet<&Room> = missed.rooms.iter().collect();
     // One batch is on its way while another is made: that bounds what a slow client costs.
     let (sender, mut events) = mpsc::channel::<Vec<Event>>(1);

@@ -8,6 +8,7 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use axum::extract::ConnectInfo;
@@ -238,16 +239,26 @@ impl Shared {
     }
 
     /// Ends a client's connection without a word, so that it reconnects by itself.
-    pub(super) fn cut(&self, session: &Session, reason: &str) {
+    pub(super) fn cut(&self, session: &Session, reason: &'static str) {
         if !self.close(session, Some(reason)) {
             return;
         }
         self.metrics.sockets_cut.with_label_values(&[reason]).inc();
-        tracing::info!(socket = %session.sid, reason, "cut a connection");
+        self.tell_of_end(session, reason);
         self.connections.cut(session.sid);
         // The disconnect handler may have run in between, and it forgets what was cut before it.
         if session.ended.load(Ordering::SeqCst) {
             self.connections.forget(session.sid);
+        }
+    }
+}
+
+impl Shared {
+    /// Into the log: of each reason seldom, since clients can bring it about again and again.
+    pub(super) fn tell_of_end(&self, session: &Session, reason: &'static str) {
+        tracing::debug!(socket = %session.sid, reason, "ended a connection");
+        if let Some(times) = self.log.is_time(reason, Instant::now()) {
+            tracing::info!(socket = %session.sid, reason, times, "ended a connection; told at most once a minute");
         }
     }
 }

@@ -10,7 +10,6 @@
 //! | `failures` | sign-ins that failed, by address |
 //! | `minute` | counting by the minute |
 //! | `messages` | whether a client may say something now |
-//! | `seldom` | lines of the log |
 
 mod config;
 mod failures;
@@ -19,7 +18,6 @@ mod minute;
 mod network;
 mod places;
 mod proxies;
-mod seldom;
 mod users;
 
 use std::{
@@ -31,17 +29,16 @@ use std::{
 use axum::http::{HeaderMap, StatusCode};
 use prometheus::IntGauge;
 
-pub use self::{config::LimitsConfig, proxies::TrustedProxies};
+pub use self::{config::LimitsConfig, network::Network, proxies::TrustedProxies};
 use self::{
     failures::Failures,
     minute::Minute,
     places::{Full, Place, Places},
     proxies::FORWARDED_FOR,
-    seldom::Seldom,
     users::{Connected, Users},
 };
 use super::{Handshake, Refused};
-use crate::{identity::SignedIn, metrics::Metrics};
+use crate::{identity::SignedIn, metrics::Metrics, seldom::Seldom};
 
 /// A client that polls sends over a second connection meanwhile, and one that changes over to a WebSocket opens it beside
 /// the one that it polls over.

@@ -155,7 +155,11 @@ impl SignIn for Trusting {
 }
 
 /// A history that the test tells as it goes: batches, and `None` where it ends. What was before position 5 is not known.
-struct Past(tokio::sync::Mutex<mpsc::UnboundedReceiver<Option<Vec<Event>>>>);
+struct Past {
+    told: tokio::sync::Mutex<mpsc::UnboundedReceiver<Option<Vec<Event>>>>,
+    /// Where each began.
+    begun: Arc<std::sync::Mutex<Vec<u64>>>,
+}
 
 impl Replay for Past {
     fn replay(&self, since: Position, events: mpsc::Sender<Vec<Event>>) -> BoxFuture<'_, Result<Position, String>> {
@@ -163,7 +167,8 @@ impl Replay for Past {
             if since.xmin < 5 {
                 return Err("too old".to_owned());
             }
-            let mut told = self.0.lock().await;
+            self.begun.lock().unwrap().push(since.xmin);
+            let mut told = self.told.lock().await;
             while let Some(Some(batch)) = told.recv().await {
                 events.send(batch).await.ok();
             }
@@ -177,6 +182,8 @@ struct Server {
     gateway: Gateway,
     people: Arc<Trusting>,
     past: mpsc::UnboundedSender<Option<Vec<Event>>>,
+    /// Where each replay began.
+    begun: Arc<std::sync::Mutex<Vec<u64>>>,
     metrics: Arc<Metrics>,
     readiness: watch::Sender<Readiness>,
     url: String,
@@ -196,7 +203,8 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let allowed_origins = config.allowed_origins.clone();
         let (past, told) = mpsc::unbounded_channel();
-        let history = Arc::new(Past(told.into()));
+        let begun = Arc::default();
+        let history = Arc::new(Past { told: told.into(), begun: Arc::clone(&begun) });
         let people = Arc::new(Trusting::default());
         let journal = Arc::new(Journal::new(crate::journal::JournalConfig::default()));
         let among = Neighbours {
@@ -231,7 +239,7 @@ impl Server {
         let admin = format!("http://{}", listener.local_addr().expect("a bound address"));
         let what = Admin { metrics: metrics.clone(), readiness: readiness_receiver, journal };
         tokio::spawn(http::serve_admin(listener, what, stop.clone().cancelled_owned()));
-        Self { gateway, people, past, metrics, readiness, url, admin, stop, task }
+        Self { gateway, people, past, begun, metrics, readiness, url, admin, stop, task }
     }
 
     async fn with_limits(limits: LimitsConfig) -> Self {

@@ -73,6 +73,28 @@ async fn rooms_that_are_joined_while_another_is_caught_up_are_caught_up_together
 }
 
 #[tokio::test]
+async fn nobody_keeps_others_from_being_caught_up_by_coming_many_times() {
+    let server = Server::default().await;
+    let mut many = Vec::new();
+    for xmin in [7, 8] {
+        many.push(server.connect_with(json!({ "userId": "b1", "since": position(xmin).to_string() })).await);
+    }
+    for xmin in [17, 18] {
+        let visitor = server.connect_with(Value::Null).await;
+        visitor.emit_with_ack("join", json!({ "room": "product:1", "since": position(xmin).to_string() })).await;
+        many.push(visitor);
+    }
+    let mut another = server.connect_with(json!({ "userId": "b2", "since": position(9).to_string() })).await;
+    server.wait_until("another's replay has begun", || server.begun.lock().unwrap().contains(&9)).await;
+    assert_eq!(*server.begun.lock().unwrap(), [7, 17, 9], "of each one at a time");
+    (0..5).for_each(|_| server.past.send(None).expect("a replay listens"));
+    another.event_named("rowcast:resumed").await;
+    for client in &mut many {
+        client.event_named("rowcast:resumed").await;
+    }
+}
+
+#[tokio::test]
 async fn a_join_that_is_refused_holds_nothing_back() {
     let server = Server::with_limits(LimitsConfig { max_rooms_per_socket: size(2), ..LimitsConfig::default() }).await;
     let mut client = server.connect("b1").await;
