@@ -12,7 +12,7 @@ use crate::{
     change::{Change, Op, Page, Row, TableName, Tables},
     gateway,
     identity::Identity,
-    position::Position,
+    position::{Position, Seen},
 };
 
 /// Takes any bytes at all, and must not panic.
@@ -119,7 +119,7 @@ fn use_all(catalog: Catalog) {
 }
 
 fn page(change: Change) -> Page {
-    let position = Position { system: 1, database: 2, xmin: 3 };
+    let position = Position { system: 1, database: 2, seen: Seen::below(3) };
     Page { changes: vec![change], position, tables: Tables::default().into() }
 }
 

@@ -424,7 +424,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Audience;
+    use crate::{event::Audience, position::Seen};
 
     fn change(id: i64) -> Change {
         Change {
@@ -450,7 +450,7 @@ mod tests {
             table: change.table.clone(),
             op: change.op,
             xid: change.xid,
-            position: Position { system: 1, database: 2, xmin: 3 },
+            position: Position { system: 1, database: 2, seen: Seen::below(3) },
             subject: Arc::from([]),
             audiences: vec![Audience { rooms: vec![Room::new("product:1").unwrap()], data: Vec::new() }],
         }

@@ -52,6 +52,7 @@ pub mod room;
 pub mod seldom;
 pub mod serve;
 pub mod shape;
+pub mod snapshot;
 pub mod tls;
 pub mod wire;
 pub mod written;

@@ -12,7 +12,7 @@ use rowcast::{
     catalog::{Catalog, Engine, Settings},
     change::{Change, Column, Kind, Op, Page, Row, Table, TableName, Tables},
     event::{EnvelopeStyle, Event},
-    position::Position,
+    position::{Position, Seen},
     wire::{self, Layout},
 };
 use sqlx::postgres::PgPoolOptions;
@@ -91,6 +91,6 @@ fn page(changes: usize) -> Page {
         new: Some(product(&mut layout, 999)),
         actor: None,
     });
-    let position = Position { system: 1, database: 2, xmin: 900 };
+    let position = Position { system: 1, database: 2, seen: Seen::below(900) };
     Page { changes: changes.collect(), position, tables: Arc::new(tables()) }
 }

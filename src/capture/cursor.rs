@@ -10,10 +10,11 @@ use tokio_postgres::{
     types::{ToSql, Type},
 };
 
-use super::{CaptureError, connection::in_time, decode::Key, snapshot::Snapshot, statement::Statement};
+use super::{CaptureError, connection::in_time, decode::Key, statement::Statement};
 use crate::{
     failpoint::{self, Failpoint},
-    position::Position,
+    position::{Position, Seen},
+    snapshot::Snapshot,
 };
 
 /// The cursor is saved at most this often; each time waits for the server's disk.
@@ -129,8 +130,8 @@ pub struct Cursor {
     saved: bool,
     /// Positions have to get past what was forgotten.
     save_soon: bool,
-    /// Of the snapshot that was swept when it was saved last: every transaction below had ended.
-    saved_xmin: u64,
+    /// What had been swept when it was saved last.
+    on_disk: Seen,
     /// Rows of the log that the sink has taken since the cursor was saved last.
     taken: HashSet<Key>,
     /// Rows that the sink took in the session before this one, and that this one will meet again.
@@ -185,7 +186,8 @@ impl Cursor {
         let failed_over = stored.timeline.is_some_and(|known| timeline.is_some_and(|present| present != known));
         let restored = stored.system_identifier != actual;
         let interrupted = memory.cursor.is_some() && stored.holder.as_deref() != Some(holder);
-        let went_back = memory.cursor.as_ref().is_some_and(|known| stored.progress.swept.xmin < known.saved_xmin);
+        let went_back =
+            memory.cursor.as_ref().is_some_and(|known| Seen::of(&stored.progress.swept).is_before(&known.on_disk));
         let found = [
             (restored, RESTORED),
             (failed_over, FAILED_OVER),
@@ -227,7 +229,7 @@ impl Cursor {
             saved_at: Instant::now(),
             saved: true,
             save_soon: false,
-            saved_xmin: progress.swept.xmin,
+            on_disk: Seen::of(&progress.swept),
             taken: HashSet::new(),
             repeats,
             began_before: progress.target.is_some(),
@@ -241,7 +243,7 @@ impl Cursor {
     /// Not before the present sweep: what a server has not yet on its disk it may forget in a crash, and then hand out the
     /// same transaction ids to others, which that client would never hear of.
     pub fn position(&self) -> Position {
-        Position { system: self.system, database: self.database, xmin: self.saved_xmin }
+        Position { system: self.system, database: self.database, seen: self.on_disk }
     }
 
     /// Whether the sink took this row's changes before the session was interrupted.
@@ -332,7 +334,7 @@ impl Cursor {
             return Err(CaptureError::LeaseLost);
         }
         (self.saved, self.save_soon) = (true, false);
-        self.saved_xmin = self.progress.swept.xmin;
+        self.on_disk = Seen::of(&self.progress.swept);
         self.saved_at = Instant::now();
         self.taken.clear();
         Ok(())

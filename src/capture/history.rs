@@ -6,19 +6,19 @@ use super::{
     CaptureError, Connection,
     connection::in_time,
     cursor::Progress,
-    snapshot::Snapshot,
     sweep::{Batch, SweepPage, Sweeper},
     tables,
 };
 use crate::{
     change::{Page, Tables},
     database_url::Target,
-    position::Position,
+    position::{Position, Seen},
+    snapshot::Snapshot,
 };
 
 /// What a position is held against. None was ever given that lies ahead of the cursor as it was saved.
 const STAND: &str = "
-select (s.system_identifier + c.era)::text, d.oid, c.horizon::text, pg_snapshot_xmin(c.snapshot)::text
+select (s.system_identifier + c.era)::text, d.oid, c.horizon::text, c.snapshot::text
 from rowcast.cursor c, pg_control_system() s, pg_catalog.pg_database d where d.datname = current_database()";
 
 /// How long Postgres may take for the next row. A replay holds up nobody else.
@@ -51,46 +51,45 @@ impl History {
         self.sweeper = None;
     }
 
-    /// Every change of a transaction at or above the position that is visible now, in the order of ids: a superset of
-    /// what was missed. The pages bear the position itself, since whoever is interrupted must begin there again.
+    /// Every change that is visible now and was not at the position, in the order of ids: a superset of what was missed. The pages bear the position itself, since whoever is interrupted must begin there again.
     pub async fn since(&mut self, since: Position) -> Result<Result<Replay<'_>, Unknown>, CaptureError> {
         if self.sweeper.as_ref().is_none_or(|sweeper| sweeper.connection().is_closed()) {
             let connection = Connection::open(&self.database, "replay").await?;
             self.sweeper = Some(Sweeper::new(connection, true, PATIENCE).await?);
         }
         let sweeper = self.sweeper.as_ref().expect("made above");
-        let saved_xmin = match in_time(CHECKING, check(sweeper, since)).await? {
-            Ok(saved_xmin) => saved_xmin,
+        let on_disk = match in_time(CHECKING, check(sweeper, since)).await? {
+            Ok(on_disk) => on_disk,
             Err(unknown) => return Ok(Err(unknown)),
         };
         let tables = in_time("reading the watched tables", tables::read(sweeper.connection())).await?;
         let tables = Arc::new(tables);
-        // A snapshot that had seen everything below the position and nothing else.
-        let swept = Snapshot { xmin: since.xmin, xmax: since.xmin, in_progress: Vec::new() };
-        let progress = Progress { swept, target: None };
-        Ok(Ok(Replay { sweeper, since, saved_xmin, progress, tables, page: None, ended: false }))
+        let progress = Progress { swept: since.seen.snapshot(), target: None };
+        Ok(Ok(Replay { sweeper, since, on_disk, progress, tables, page: None, ended: false }))
     }
 }
 
 /// What is being waited for, as an error says it.
 const CHECKING: &str = "holding a position against the change log";
 
-/// Holds a position against the database as it is now, and gives the `xmin` of the saved cursor, which is on the disk.
-async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<u64, Unknown>, CaptureError> {
+/// Holds a position against the database as it is now, and gives what the cursor on its disk has seen.
+async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<Seen, Unknown>, CaptureError> {
     let row = sweeper.connection().query_typed_one(STAND, &[]).await?;
     let number = |column: usize| -> Result<u64, CaptureError> {
         let text: &str = row.try_get(column)?;
         text.parse().map_err(|_| CaptureError::Log(format!("expected a number, found {text:?}")))
     };
-    let (system, database, horizon, saved_xmin) = (number(0)?, row.try_get::<_, u32>(1)?, number(2)?, number(3)?);
+    let (system, database, horizon) = (number(0)?, row.try_get::<_, u32>(1)?, number(2)?);
+    let saved: Snapshot = row.try_get::<_, &str>(3)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?;
+    let on_disk = Seen::of(&saved);
     Ok(if (since.system, since.database) != (system, database) {
         Err(Unknown::OtherDatabase)
-    } else if since.xmin < horizon {
+    } else if since.seen.xmin < horizon {
         Err(Unknown::TooOld)
-    } else if since.xmin > saved_xmin {
+    } else if on_disk.is_before(&since.seen) {
         Err(Unknown::Ahead)
     } else {
-        Ok(saved_xmin)
+        Ok(on_disk)
     })
 }
 
@@ -98,8 +97,8 @@ async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<u64, Unknown
 pub struct Replay<'a> {
     sweeper: &'a Sweeper,
     since: Position,
-    /// Of the cursor as it was saved when this began.
-    saved_xmin: u64,
+    /// What the saved cursor had seen when this began.
+    on_disk: Seen,
     progress: Progress,
     tables: Arc<Tables>,
     page: Option<SweepPage>,
@@ -133,8 +132,9 @@ impl Replay<'_> {
     /// Where a client stands that has heard it all: as for who heard it live, not beyond the saved cursor. An error if the
     /// log gave up some of it meanwhile.
     pub async fn finish(self) -> Result<Result<Position, Unknown>, CaptureError> {
-        let seen_xmin = self.progress.target.map_or(self.since.xmin, |(target, _)| target.xmin);
-        let position = Position { xmin: seen_xmin.min(self.saved_xmin), ..self.since };
+        // This began after that cursor was saved, so it saw as much at least.
+        let seen = if self.ended { self.on_disk } else { self.since.seen };
+        let position = Position { seen, ..self.since };
         // Rows that nobody reads would keep the connection from answering.
         drop(self.page);
         Ok(in_time(CHECKING, check(self.sweeper, self.since)).await?.map(|_| position))

@@ -22,7 +22,6 @@ mod look;
 mod piece;
 mod progress;
 mod retention;
-mod snapshot;
 mod statement;
 mod sweep;
 mod tables;

@@ -22,10 +22,12 @@ use super::{
     CaptureError, Connection,
     cursor::Progress,
     decode::{self, Key, Layouts},
-    snapshot::Snapshot,
     statement::{Parameters, Statement},
 };
-use crate::change::{Change, Tables};
+use crate::{
+    change::{Change, Tables},
+    snapshot::Snapshot,
+};
 
 /// Rows of one page, hence of one statement.
 const PAGE_ROWS: i64 = 5_000;

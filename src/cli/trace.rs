@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     journal::{Answer, Happening, Question, SentEvent, Socket, SweptChange, What},
     migrate, pool,
-    position::Position,
+    position::{Position, Seen},
 };
 
 /// How long the service may take to answer.
@@ -142,7 +142,7 @@ async fn rules(
         return Ok(format!("The change log has no change {id} any more, so the rules can't be asked."));
     };
     let mut explainer = Explainer::bound(catalog, pool, &tables).await;
-    let position = Position { system: 0, database: 0, xmin: 0 };
+    let position = Position { system: 0, database: 0, seen: Seen::below(0) };
     let page = Page { changes: vec![change], position, tables: Arc::default() };
     let explanation = explainer.explain(&page).await.map_err(|error| Error::Unreachable(error.to_string()))?;
     let mut text = format!("The rules about {}, as they are now:\n", page.changes[0].table);

@@ -76,7 +76,8 @@ impl Shared {
     fn advance(&self, position: Position) {
         let mut present = self.position.lock().expect("no panic under the lock");
         let is_behind = present.is_none_or(|present| {
-            (present.system, present.database) != (position.system, position.database) || present.xmin < position.xmin
+            (present.system, present.database) != (position.system, position.database)
+                || present.seen.is_before(&position.seen)
         });
         if is_behind {
             *present = Some(position);

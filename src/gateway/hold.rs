@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::value::RawValue;
 
-use crate::{position::Position, room::Room};
+use crate::{
+    position::{Position, Seen},
+    room::Room,
+};
 
 /// How long the envelopes of the live events that wait for one client may be in all, in bytes; beyond, it has to load anew.
 ///
@@ -44,11 +47,11 @@ pub(super) struct Missed {
 }
 
 impl Missed {
-    /// Both, from the earlier of the two positions on.
+    /// Both, from what had been seen at both positions on.
     fn merge(&mut self, other: Self) {
         let same_history = (self.since.system, self.since.database) == (other.since.system, other.since.database);
         // Positions of two databases have no order: what is before every history is known to nobody.
-        self.since.xmin = if same_history { self.since.xmin.min(other.since.xmin) } else { 0 };
+        self.since.seen = if same_history { self.since.seen.both(&other.since.seen) } else { Seen::below(0) };
         let fresh: Vec<_> = other.rooms.into_iter().filter(|room| !self.rooms.contains(room)).collect();
         self.rooms.extend(fresh);
     }
@@ -173,14 +176,17 @@ mod tests {
     }
 
     fn missed(room: &str, xmin: u64) -> Missed {
-        Missed { rooms: vec![Room::new(room).unwrap()], since: Position { system: 1, database: 2, xmin } }
+        Missed {
+            rooms: vec![Room::new(room).unwrap()],
+            since: Position { system: 1, database: 2, seen: Seen::below(xmin) },
+        }
     }
 
     fn rest(hold: &Hold) -> Vec<String> {
         let mut told = Vec::new();
         loop {
             match hold.next() {
-                Next::Replay(missed) => told.push(format!("replay {}", missed.since.xmin)),
+                Next::Replay(missed) => told.push(format!("replay {}", missed.since.seen.xmin)),
                 Next::Reload(reason) => told.push(reason),
                 Next::Event(held) => told.push(held.id.clone()),
                 Next::Done => return told,
@@ -220,15 +226,15 @@ mod tests {
         }
         hold.keep(|| event("1"));
         let Next::Replay(both) = hold.next() else { panic!("a replay waits") };
-        assert_eq!((both.since.xmin, both.rooms.len()), (7, 2));
+        assert_eq!((both.since.seen.xmin, both.rooms.len()), (7, 2));
         assert_eq!(rest(&hold), ["1"]);
     }
 
     #[test]
     fn positions_of_two_databases_are_before_every_history() {
         let mut both = missed("a", 9);
-        both.merge(Missed { since: Position { system: 5, database: 2, xmin: 100 }, ..missed("b", 1) });
-        assert_eq!(both.since.xmin, 0);
+        both.merge(Missed { since: Position { system: 5, database: 2, seen: Seen::below(100) }, ..missed("b", 1) });
+        assert_eq!(both.since.seen, Seen::below(0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rowcast::{
     capture::Look,
     catalog::{Catalog, Engine, Explainer, Hearing, Settings, Verdict},
     change::Page,
-    position::Position,
+    position::{Position, Seen},
 };
 use serde_json::{Value, json};
 
@@ -455,7 +455,7 @@ async fn what_is_explained_is_what_the_service_does() {
     let mut heard = 0;
     for id in first..=last {
         let Some(change) = look.change(id, &tables).await.unwrap() else { continue };
-        let position = Position { system: 0, database: 0, xmin: 0 };
+        let position = Position { system: 0, database: 0, seen: Seen::below(0) };
         let page = Page { changes: vec![change], position, tables: Arc::default() };
         let evaluated = engine.evaluate(&page).await.unwrap();
         let text = |data: &rowcast::event::Data| {

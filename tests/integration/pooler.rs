@@ -142,15 +142,16 @@ async fn behind_a_pooler_too_the_cursor_is_on_the_disk_before_a_position_rests_o
     let told = Arc::default();
     let mut capturing = capture_into(&pooler.url(&database.url), Stand(Arc::clone(&told)), Arc::default());
     capturing.wait_for("it is ready", Readiness::is_ready).await;
-    let first = told.lock().unwrap().expect("a position").xmin;
+    let first = told.lock().unwrap().expect("a position").seen.snapshot().xmax;
     database.run("update products set stock = 50 where id = 'product-1'").await;
-    eventually("positions move on", async || told.lock().unwrap().expect("a position").xmin > first).await;
+    eventually("positions move on", async || told.lock().unwrap().expect("a position").seen.snapshot().xmax > first)
+        .await;
     capturing.task.abort();
     server.crash().await;
     let after = database.connect().await;
-    let saved = "select pg_snapshot_xmin(snapshot)::text from rowcast.cursor";
+    let saved = "select pg_snapshot_xmax(snapshot)::text from rowcast.cursor";
     let saved: u64 = after.query_one(saved, &[]).await.unwrap().get::<_, String>(0).parse().unwrap();
-    let told = told.lock().unwrap().expect("a position").xmin;
+    let told = told.lock().unwrap().expect("a position").seen.snapshot().xmax;
     assert!(told <= saved, "{told} was told to be over, and the cursor on the disk knows of {saved}");
 }
 

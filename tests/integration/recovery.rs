@@ -7,7 +7,7 @@ use rowcast::{
     catalog::{Catalog, Engine, Settings},
     change::Tables,
     config::Config,
-    position::Position,
+    position::{Position, Seen},
 };
 use serde_json::{Value, json};
 use sqlx::postgres::PgPoolOptions;
@@ -133,19 +133,19 @@ async fn no_position_names_transactions_that_a_crash_could_hand_out_anew() {
     let acknowledged = position(&client.emit_with_ack("ping", Value::Null).await);
     let mut back = seller(&service, Some(&acknowledged)).await;
     let resumed = position(&back.event_named("rowcast:resumed").await);
-    let saved = "select pg_snapshot_xmin(snapshot)::text::bigint from rowcast.cursor";
+    let saved = "select pg_snapshot_xmax(snapshot)::text::bigint from rowcast.cursor";
     let saved = database.count(saved).await as u64;
     for position in [&acknowledged, &resumed] {
-        let told: Position = position.parse().unwrap();
-        assert!(told.xmin <= saved, "{} was told to be over, and the cursor on the disk knows of {saved}", told.xmin);
+        let told = position.parse::<Position>().unwrap().seen.snapshot().xmax;
+        assert!(told <= saved, "{told} was told to be over, and the cursor on the disk knows of {saved}");
     }
     server.crash().await;
     let after = database.connect().await;
     let next: String = after.query_one("select pg_current_xact_id()::text", &[]).await.unwrap().get(0);
     let next: u64 = next.parse().unwrap();
     for position in [acknowledged, resumed] {
-        let told: Position = position.parse().unwrap();
-        assert!(told.xmin <= next, "{} was told to be over, and {next} is handed out now", told.xmin);
+        let told = position.parse::<Position>().unwrap().seen.snapshot().xmax;
+        assert!(told <= next, "{told} was told to be over, and {next} is handed out now");
     }
     service.stop().await;
 }
@@ -161,7 +161,9 @@ async fn after_a_failover_clients_are_told_to_load_anew_and_older_positions_are_
     database.run(TERMINATE).await;
     assert!(resync(&mut client).await.contains("failed over"));
     // The former server had handed out more transaction ids than this one had got; now it hands out the same.
-    let beyond = Position { xmin: since.parse::<Position>().unwrap().xmin + 20, ..since.parse().unwrap() }.to_string();
+    let beyond =
+        Position { seen: Seen::below(since.parse::<Position>().unwrap().seen.xmin + 20), ..since.parse().unwrap() }
+            .to_string();
     for stock in 100..150 {
         heard(&database, &mut client, stock).await;
     }
@@ -250,7 +252,7 @@ async fn a_position_of_a_version_to_come_is_answered_with_the_reason_wherever_it
         assert!(resync(&mut back).await.contains(reason), "{position}");
     }
     // Positions that nobody was given.
-    let forged = |xmin| Position { xmin, ..since.parse().unwrap() }.to_string();
+    let forged = |xmin| Position { seen: Seen::below(xmin), ..since.parse().unwrap() }.to_string();
     for (xmin, reason) in [(0, "older than"), (u64::MAX, "ahead of this database")] {
         let mut back = seller(&service, Some(&forged(xmin))).await;
         assert!(resync(&mut back).await.contains(reason), "{xmin}");

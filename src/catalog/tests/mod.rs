@@ -21,7 +21,7 @@ use super::{query::Prepared, *};
 use crate::{
     change::{Change, Column, Kind, Op, Page, Row, Table, Tables},
     event::Event,
-    position::Position,
+    position::{Position, Seen},
 };
 
 pub(super) fn row(json: &str) -> Row {
@@ -52,7 +52,7 @@ pub(super) fn change(table: &str, old: &str, new: &str) -> Change {
 }
 
 pub(super) fn page(changes: Vec<Change>) -> Page {
-    let position = Position { system: 1, database: 2, xmin: 900 };
+    let position = Position { system: 1, database: 2, seen: Seen::below(900) };
     Page { changes, position, tables: Arc::new(Tables::default()) }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     event::{Data, EnvelopeStyle},
     migrate, pool,
-    position::Position,
+    position::{Position, Seen},
     written,
 };
 
@@ -116,7 +116,7 @@ impl Test {
             None => Explainer::unbound(catalog.clone()),
         };
         // Nobody resumes from an event that is never sent.
-        let position = Position { system: 0, database: 0, xmin: 0 };
+        let position = Position { system: 0, database: 0, seen: Seen::below(0) };
         let page = Page { changes: vec![change], position, tables: Arc::default() };
         let explanation = explainer.explain(&page).await.map_err(|error| Error::Unreachable(error.to_string()))?;
         let report = Report {

@@ -164,10 +164,10 @@ struct Past {
 impl Replay for Past {
     fn replay(&self, since: Position, events: mpsc::Sender<Vec<Event>>) -> BoxFuture<'_, Result<Position, String>> {
         async move {
-            if since.xmin < 5 {
+            if since.seen.xmin < 5 {
                 return Err("too old".to_owned());
             }
-            self.begun.lock().unwrap().push(since.xmin);
+            self.begun.lock().unwrap().push(since.seen.xmin);
             let mut told = self.told.lock().await;
             while let Some(Some(batch)) = told.recv().await {
                 events.send(batch).await.ok();
@@ -325,7 +325,7 @@ fn room(name: &str) -> Room {
 }
 
 fn position(xmin: u64) -> Position {
-    Position { system: 1, database: 2, xmin }
+    Position { system: 1, database: 2, seen: crate::position::Seen::below(xmin) }
 }
 
 fn audience(rooms: &[&str], sees: &str) -> Audience {

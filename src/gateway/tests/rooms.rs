@@ -77,7 +77,7 @@ async fn every_event_later_than_the_acknowledged_position_is_heard() {
             heard
         });
         // What a join does: enter, then say from which position on it is live.
-        let now = || shared.position().map_or(0, |position| position.xmin as usize);
+        let now = || shared.position().map_or(0, |position| position.seen.xmin as usize);
         let stays: Vec<_> = (0..ROUNDS)
             .map(|_| {
                 shared.rooms.join(member, &[room("product:p1")], 10, || ()).expect("it may join");
