@@ -56,6 +56,7 @@ impl Seen {
         let mut seen = Self { xmax: snapshot.xmax.max(snapshot.xmin), ..Self::below(snapshot.xmin) };
         let mut running: Vec<u64> = snapshot.in_progress.clone();
         running.sort_unstable();
+        running.dedup();
         for xid in running.into_iter().filter(|xid| (snapshot.xmin..snapshot.xmax).contains(xid)) {
             match u32::try_from(xid - seen.xmin) {
                 Ok(distance) if seen.count < MOST_RUNNING => {
@@ -86,10 +87,7 @@ impl Seen {
     /// What has been seen at both.
     pub fn both(&self, other: &Self) -> Self {
         let (xmin, xmax) = (self.xmin.min(other.xmin), self.xmax.min(other.xmax));
-        let mut in_progress: Vec<u64> = self.running().chain(other.running()).collect();
-        in_progress.sort_unstable();
-        in_progress.dedup();
-        Self::of(&Snapshot { xmin, xmax, in_progress })
+        Self::of(&Snapshot { xmin, xmax, in_progress: self.running().chain(other.running()).collect() })
     }
 
     fn running(&self) -> impl Iterator<Item = u64> {
