@@ -23,7 +23,8 @@ pub struct JournalConfig {
     /// How many changes, with their events; 0 for none.
     pub changes: usize,
     /// How many rooms of events and deliveries to sockets in all: an event for a hundred rooms that reached a thousand sockets
-    /// is 1,100. A delivery takes 8 bytes; a room some 50, where somebody is in it or not.
+    /// is 1,100. A delivery takes 8 bytes; a room some 50, whether or not
+    /// somebody is in it.
     pub deliveries: usize,
     /// How many things that happened to clients; 0 for none.
     pub happenings: usize,

@@ -51,7 +51,8 @@ impl History {
         self.sweeper = None;
     }
 
-    /// Every change that is visible now and was not at the position, in the order of ids: a superset of what was missed. The pages bear the position itself, since whoever is interrupted must begin there again.
+    /// Every change that is visible now and was not at the position, in the order of ids: a superset of what was missed.
+    /// The pages bear the position itself, since whoever is interrupted must begin there again.
     pub async fn since(&mut self, since: Position) -> Result<Result<Replay<'_>, Unknown>, CaptureError> {
         if self.sweeper.as_ref().is_none_or(|sweeper| sweeper.connection().is_closed()) {
             let connection = Connection::open(&self.database, "replay").await?;

@@ -21,6 +21,8 @@ pub(super) const RESYNC: &str = "rowcast:resync";
 /// The event that tells a client that it has heard all it missed.
 const RESUMED: &str = "rowcast:resumed";
 
+/// How long a client may wait for others of the same person: longer than one of them takes at most.
+const TURN_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long one client may be brought up to date.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take to read what its buffer is full of.
@@ -88,21 +90,26 @@ async fn tell_all(shared: &Shared, client: &Client) -> Result<(), Gone> {
 }
 
 async fn resume(shared: &Shared, client: &Client, missed: Missed) -> Result<(), Gone> {
-    let reason = match tokio::time::timeout(REPLAY_TIMEOUT, replay(shared, client, &missed)).await {
+    // Waited for by itself, so that a slow one before it takes nothing of this one's time.
+    let turn = tokio::time::timeout(TURN_TIMEOUT, shared.turns.take(Whom::of(&client.session))).await;
+    let told = match turn {
+        Ok(_held) => tokio::time::timeout(REPLAY_TIMEOUT, replay(shared, client, &missed)).await,
+        Err(late) => Err(late),
+    };
+    let reason = match told {
         Ok(Ok(Ok(resumed))) => {
             shared.note(&client.session, What::resumed(resumed.rooms, resumed.replayed));
             return send(shared, client, RESUMED, &resumed).await;
         }
         Ok(Ok(Err(reason))) => reason,
         Ok(Err(gone)) => return Err(gone),
-        Err(_) => format!("what was missed could not be told within {} s", REPLAY_TIMEOUT.as_secs()),
+        Err(_) => "what was missed could not be told in time".to_owned(),
     };
     shared.note(&client.session, What::resync(&reason));
     send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &missed.rooms }).await
 }
 
 async fn replay<'a>(shared: &Shared, client: &Client, missed: &'a Missed) -> Result<Result<Resumed<'a>, String>, Gone> {
-    let _turn = shared.turns.take(Whom::of(&client.session)).await;
     let wanted: HashSet<&Room> = missed.rooms.iter().collect();
     // One batch is on its way while another is made: that bounds what a slow client costs.
     let (sender, mut events) = mpsc::channel::<Vec<Event>>(1);

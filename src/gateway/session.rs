@@ -251,9 +251,7 @@ impl Shared {
             self.connections.forget(session.sid);
         }
     }
-}
 
-impl Shared {
     /// Into the log: of each reason seldom, since clients can bring it about again and again.
     pub(super) fn tell_of_end(&self, session: &Session, reason: &'static str) {
         tracing::debug!(socket = %session.sid, reason, "ended a connection");
