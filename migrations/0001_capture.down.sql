@@ -1,9 +1,20 @@
--- Undoes 0001: takes the triggers off every watched table, and the schema with all that is in it.
--- Lock: ACCESS EXCLUSIVE on each watched table, for a moment, given up after two seconds: then run it again.
+-- Undoes 0001: takes the triggers off every watched table, and drops the schema with all that is in it.
+-- Locks: ACCESS EXCLUSIVE on one watched table at a time, for a moment, given up after two seconds: then run it again.
 
+set lock_timeout = '2s';
+do $$
+declare
+  relation regclass;
+begin
+  for relation in select w.relation from rowcast.watched w loop
+    perform rowcast.unwatch(relation);
+    commit;
+  end loop;
+end
+$$;
 begin;
-set local lock_timeout = '2s';
 set local client_min_messages = warning;
 select rowcast.unwatch(relation) from rowcast.watched;
 drop schema rowcast cascade;
 commit;
+reset lock_timeout;

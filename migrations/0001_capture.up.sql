@@ -9,6 +9,19 @@ set local lock_timeout = '2s';
 set local statement_timeout = '30s';
 set local client_min_messages = warning;
 
+-- Such a publication would have this schema in it, and its subscribers stop at the first change of a table that they lack.
+do $$
+declare
+  publications text := (select string_agg(quote_ident(pubname), ', ' order by pubname) from pg_publication where puballtables);
+begin
+  if publications is not null and current_setting('rowcast.published', true) is distinct from 'on' then
+    raise exception 'FOR ALL TABLES is what is published by %: subscribers without the schema rowcast would stop', publications
+      using hint = 'Name the tables of the publication; or, where its subscribers can do with the tables of rowcast, '
+                   'run `rowcast migrate --published`, with psql: set rowcast.published = on.';
+  end if;
+end
+$$;
+
 create schema if not exists rowcast;
 revoke all on schema rowcast from public;
 
@@ -94,12 +107,89 @@ create table rowcast.dead_letter (
 );
 comment on table rowcast.dead_letter is 'Changes that a rule of the catalog failed on.';
 
--- Of a row the columns that are captured: all but those that argument 1 excludes, an array.
-create function rowcast.chosen(row_content jsonb, arguments text[]) returns jsonb
+-- What stands for a column whose content stays in the table: a digest of it, which changes when the content does. Of an object
+-- without its key cookie, which sessions rewrite each time they are touched.
+create function rowcast.digest(content json) returns text
+language plpgsql stable strict
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  digested text := content;
+begin
+  begin
+    if json_typeof(content) = 'object' then
+      digested := content::jsonb - 'cookie';
+    end if;
+  exception when others then
+    null;  -- a column of type json may hold what jsonb can't, as \u0000
+  end;
+  return encode(sha256(convert_to(digested, getdatabaseencoding())), 'hex');
+end
+$$;
+revoke all on function rowcast.digest(json) from public;
+
+-- JSON with its escapes \\ and \u in a form that Postgres takes for letters, and back.
+create function rowcast.masked(content json, mark text) returns json
+language sql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$ select replace(replace(content::text, '\\', mark || 'b'), '\u', mark || 'u')::json $$;
+revoke all on function rowcast.masked(json, text) from public;
+create function rowcast.unmasked(content json, mark text) returns json
+language sql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$ select replace(replace(content::text, mark || 'u', '\u'), mark || 'b', '\\')::json $$;
+revoke all on function rowcast.unmasked(json, text) from public;
+
+-- The same of a row that may hold what Postgres can't take apart, such as \u0000, though a column of type json may hold it. So
+-- each escape is given another form while the row is in pieces.
+create function rowcast.chosen_of_escaped(row_content json, arguments text[]) returns json
+language plpgsql stable strict
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  mark     constant text := md5(row_content::text);  -- which the row doesn't hold
+  masked   constant json := rowcast.masked(row_content, mark);
+  excluded constant text[] := array(select rowcast.masked(to_json(n), mark) #>> '{}' from unnest(arguments[1]::text[]) as n);
+  listed   constant text[] := array(select rowcast.masked(to_json(n), mark) #>> '{}' from unnest(arguments[2]::text[]) as n);
+  digested constant text[] := array(select rowcast.masked(to_json(n), mark) #>> '{}' from unnest(arguments[3]::text[]) as n);
+begin
+  return (
+    select coalesce(rowcast.unmasked(json_object_agg(
+             e.key,
+             case when e.key = any (digested) then to_json(rowcast.digest(rowcast.unmasked(e.value, mark))) else e.value end), mark), '{}')
+    from json_each(masked) as e
+    where e.key <> all (excluded) and (arguments[2] is null or e.key = any (listed || digested)));
+end
+$$;
+revoke all on function rowcast.chosen_of_escaped(json, text[]) from public;
+
+-- The names of a row's columns, in their order.
+create function rowcast.names(row_content json) returns text[]
 language sql stable strict
 set search_path = pg_catalog, pg_temp
-as $$ select row_content - arguments[1]::text[] $$;
-revoke all on function rowcast.chosen(jsonb, text[]) from public;
+as $$
+  select case when strpos(row_content::text, '\u') = 0 then array(select json_object_keys(row_content)) else
+    (select array(select rowcast.unmasked(to_json(n), mark) #>> '{}' from json_object_keys(rowcast.masked(row_content, mark)) as n)
+     from md5(row_content::text) as mark) end
+$$;
+revoke all on function rowcast.names(json) from public;
+
+-- Of a row the columns that are captured. Of the trigger's arguments, 1 is the array of the columns that are left out, 2 that of
+-- the only ones that are captured, where there are such, and 3 that of those of which only a digest is. A column that is added
+-- later is in neither of these two, so it is never captured unasked.
+create function rowcast.chosen(row_content json, arguments text[]) returns json
+language sql stable strict
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when strpos(row_content::text, '\u') > 0 then rowcast.chosen_of_escaped(row_content, arguments) else
+    (select coalesce(
+       json_object_agg(e.key, case when e.key = any (arguments[3]::text[]) then to_json(rowcast.digest(e.value)) else e.value end),
+       '{}')
+     from json_each(row_content) as e
+     where e.key <> all (arguments[1]::text[])
+       and (arguments[2] is null or e.key = any (arguments[2]::text[] || arguments[3]::text[]))) end
+$$;
+revoke all on function rowcast.chosen(json, text[]) from public;
 
 -- True if the log takes what rowcast.capture() inserts; else an error that says what is in the way.
 --
@@ -173,6 +263,36 @@ end
 $$;
 revoke all on function rowcast.takes_changes(regclass) from public;
 
+-- True if a row is still as the statement left it that a row trigger is called for; else an error.
+--
+-- What a table's other row triggers write to it is captured at the end of their own statement: before what the statement that
+-- called them did to rows whose turn comes later. The order of such a row's changes is lost then. Only a table that has such
+-- triggers is looked at, and in case of doubt nothing is said. A row that was deleted has no place: null.
+create function rowcast.in_order(relation regclass, place tid) returns boolean
+language plpgsql strict
+set search_path = pg_catalog, pg_temp
+set row_security = off
+as $$
+declare
+  is_there boolean;
+begin
+  if not exists (select from pg_trigger t where t.tgrelid = relation and t.tgtype & 1 = 1 and t.tgenabled <> 'D'
+                 and (not t.tgisinternal or t.tgparentid <> 0) and t.tgfoid <> 'rowcast.capture'::regproc) then
+    return true;
+  end if;
+  begin
+    execute format('select exists (select from only %s where ctid = $1)', relation) into is_there using place;
+  exception when insufficient_privilege then
+    return true;
+  end;
+  if not is_there then
+    raise exception 'a trigger of % changed the row again, before this change of it was captured', relation;
+  end if;
+  return true;
+end
+$$;
+revoke all on function rowcast.in_order(regclass, tid) from public;
+
 -- The capture trigger's function.
 --
 -- It names no column of the table that it is on, so the application may alter its tables freely. A row of a partition is
@@ -193,7 +313,8 @@ revoke all on function rowcast.takes_changes(regclass) from public;
 -- before, f2 the row after, f3 the id, f4 the slot, and f5 nothing but the doorbell.
 --
 -- Its trigger is called _rowcast_capture: Postgres fires row triggers in the order of their names, and what one of the
--- application's makes of the same row has to come after what fired it.
+-- application's makes of the same row has to come after what fired it. Where one of them has written to a row whose turn comes
+-- only now, the row has an xmax (as one that was locked before has), and rowcast.in_order() counts the change as lost.
 --
 -- Arguments: the constant payload of its NOTIFY; and where not all columns are captured, or the table is partitioned, what
 -- rowcast.chosen() takes.
@@ -224,7 +345,7 @@ begin
       if tg_nargs = 2 and tg_argv[1] = '{}' then
         captured := row(to_json(old), to_json(new));
       else
-        captured := row(rowcast.chosen(to_jsonb(old), tg_argv)::json, rowcast.chosen(to_jsonb(new), tg_argv)::json);
+        captured := row(rowcast.chosen(to_json(old), tg_argv), rowcast.chosen(to_json(new), tg_argv));
         if tg_op = 'UPDATE' and captured.f1::text = captured.f2::text then
           return null;
         end if;
@@ -245,6 +366,7 @@ begin
     end if;
     -- The first line is worked out when this is planned: gone from the plan, or down to the second call, which says why.
     if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change'))
+       or (new.xmax <> '0'::xid and not rowcast.in_order(tg_relid, new.ctid))
        or pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
       raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
     end if;
@@ -440,11 +562,12 @@ comment on function rowcast.rotate(interval, bigint) is
   'Truncates slots of the change log that are past the retention, or above its limit in bytes, and swept.';
 
 -- Empties the log and begins at the present: for a log that came with a dump, whose transaction ids mean nothing here.
--- Lock: ACCESS EXCLUSIVE on the log, for a moment; writers wait for it. Gives the new snapshot.
+-- Lock: ACCESS EXCLUSIVE on the log, for a moment; writers wait for it. Given up after 20 ms, since they queue behind it where a
+-- transaction is open that wrote to the log or read it. Gives the new snapshot.
 create function rowcast.start_anew() returns pg_snapshot
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1s'
+set lock_timeout = '20ms'
 as $$
 begin
   truncate rowcast.change;

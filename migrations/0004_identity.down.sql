@@ -1,17 +1,20 @@
 -- Undoes 0004. Tables of which only some columns are captured are unwatched, whoever watched them: what is left captures
 -- whole rows, and nothing else of these tables shall get into the log.
--- Locks: ACCESS EXCLUSIVE on those tables, for a moment, given up after two seconds: then run it again.
+-- Lock: ACCESS EXCLUSIVE on one of those tables at a time, for a moment, given up after two seconds: then run it again.
 
+set lock_timeout = '2s';
+do $$
+declare
+  relation regclass;
+begin
+  for relation in select w.relation from rowcast.watched w where w.only_columns is not null loop
+    perform rowcast.unwatch(relation);
+    commit;
+  end loop;
+end
+$$;
 begin;
-set local lock_timeout = '2s';
 set local client_min_messages = warning;
-select relation, rowcast.unwatch(relation) from rowcast.watched where only_columns is not null;
-
-create or replace function rowcast.chosen(row_content jsonb, arguments text[]) returns jsonb
-language sql stable strict
-set search_path = pg_catalog, pg_temp
-as $$ select row_content - arguments[1]::text[] $$;
-
 drop view rowcast.watched;
 create view rowcast.watched as
 select c.oid::regclass as relation,
@@ -33,7 +36,6 @@ from pg_catalog.pg_class c cross join lateral aclexplode(c.relacl) privilege
 where c.oid = 'rowcast.cursor'::regclass and privilege.privilege_type = 'UPDATE'
   and privilege.grantee not in (0, c.relowner);
 
-drop function rowcast.digests(jsonb, text[]);
 drop function rowcast.watch(regclass, text[], text[], text[]);
 -- Makes a table watched: select rowcast.watch('public.products', array['secret']);
 -- Excluded columns are left out of the log; a name that the table lacks is ignored.
@@ -83,3 +85,4 @@ grant execute on function rowcast.unwatch(regclass) to public;
 
 delete from rowcast.migration where version = 4;
 commit;
+reset lock_timeout;

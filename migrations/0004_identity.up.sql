@@ -10,32 +10,6 @@ set local lock_timeout = '2s';
 set local statement_timeout = '30s';
 set local client_min_messages = warning;
 
--- What stands for columns whose content stays in the table: a digest of each, which changes when the content does. Of an
--- object without its key cookie, which sessions rewrite each time they are touched. A column that isn't there has none.
-create or replace function rowcast.digests(row_content jsonb, columns text[]) returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(jsonb_object_agg(e.key, encode(sha256(convert_to(
-    (case jsonb_typeof(e.value) when 'object' then e.value - 'cookie' else e.value end)::text,
-    getdatabaseencoding())), 'hex')), '{}')
-  from jsonb_each(row_content) as e where e.key = any (columns)
-$$;
-revoke all on function rowcast.digests(jsonb, text[]) from public;
-
--- As in 0001, with two more arguments: 2, the array of the only columns that are captured, where there are such, and 3, the
--- array of those of which only a digest is. A column that is added later is in neither, so it is never captured unasked.
-create or replace function rowcast.chosen(row_content jsonb, arguments text[]) returns jsonb
-language sql stable strict
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when arguments[2] is null then row_content - arguments[1]::text[] else
-    (select coalesce(jsonb_object_agg(e.key, e.value), '{}')
-     from jsonb_each(row_content - arguments[1]::text[]) as e where e.key = any (arguments[2]::text[]))
-    || rowcast.digests(row_content - arguments[1]::text[], coalesce(arguments[3], '{}')::text[]) end
-$$;
-revoke all on function rowcast.chosen(jsonb, text[]) from public;
-
 -- As in 0001, with two more columns: the only columns that are captured, null where it is all but the excluded ones, and
 -- those of which only a digest is.
 create or replace view rowcast.watched as

@@ -1,12 +1,20 @@
 -- Undoes 0005: tables that are captured by statement are captured by row again. What is left can't read the changes of large
 -- statements, so a log that holds some is emptied: clients load anew. Stop the service first.
--- Locks: ACCESS EXCLUSIVE on those tables and the log, for a moment, given up after half a second: then run it again.
+-- Locks: ACCESS EXCLUSIVE on one of those tables at a time, then on the log, for a moment, given up after half a second: then
+-- run it again.
 
-begin;
-set local lock_timeout = '500ms';
-set local client_min_messages = warning;
-select relation, rowcast.watch(relation, excluded, only_columns, by_statement => false)
-from rowcast.watched where by_statement;
+set lock_timeout = '500ms';
+do $$
+declare
+  watched record;
+begin
+  for watched in select w.relation, w.excluded, w.only_columns from rowcast.watched w where w.by_statement loop
+    perform rowcast.watch(watched.relation, watched.excluded, watched.only_columns, by_statement => false);
+    commit;
+  end loop;
+end
+$$;
+-- Triggers that were left over, when somebody dropped the first of a table by hand.
 do $$
 declare
   name     name;
@@ -14,9 +22,11 @@ declare
 begin
   for name, relation in select t.tgname, t.tgrelid from pg_trigger t where t.tgfoid = 'rowcast.capture_statement'::regproc loop
     execute format('drop trigger %I on %s', name, relation);
+    commit;
   end loop;
 end
 $$;
+-- Nobody writes changes of that kind any more, so they are looked for without a lock that keeps writers away.
 do $$
 begin
   if exists (select from rowcast.change where op in ('i', 'u', 'd')) then
@@ -25,6 +35,8 @@ begin
 end
 $$;
 
+begin;
+set local client_min_messages = warning;
 do $$
 declare
   slot regclass;
@@ -145,3 +157,4 @@ drop function rowcast.capture_statement();
 drop function rowcast.own_triggers(regclass);
 delete from rowcast.migration where version = 5;
 commit;
+reset lock_timeout;

@@ -62,7 +62,7 @@ declare
   large       constant integer := 64 * 1024;          -- a large row, as it is stored
   largest     constant integer := 256 * 1024 * 1024;
   numbered    constant text := '(select row_number() over () as place, %s as image from %I as r) as %I';
-  image       constant text := case when tg_nargs = 1 then 'to_json(r.*)' else 'rowcast.chosen(to_jsonb(r.*), $7)::json' end;
+  image       constant text := case when tg_nargs = 1 then 'to_json(r.*)' else 'rowcast.chosen(to_json(r.*), $7)' end;
   with_ids    constant text := ', array_agg(nextval(''rowcast.change_id'')) as ids';
   operation   "char" := left(tg_op, 1);
   olds        json[];
@@ -82,16 +82,16 @@ declare
 begin
   begin
     if tg_op = 'UPDATE' then
-      select array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+      select array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_json(r.*), tg_argv) end
                    from old_rows r limit 2),
-             array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+             array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_json(r.*), tg_argv) end
                    from new_rows r limit 2)
       into olds, news;
     elsif tg_op = 'INSERT' then
-      news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+      news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_json(r.*), tg_argv) end
                     from new_rows r limit 2);
     else
-      olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+      olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_json(r.*), tg_argv) end
                     from old_rows r limit 2);
     end if;
     found_rows := cardinality(coalesce(news, olds));
@@ -158,11 +158,11 @@ begin
       end if;
       if found_rows <= few then
         if tg_op <> 'INSERT' then
-          olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+          olds := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_json(r.*), tg_argv) end
                         from old_rows r);
         end if;
         if tg_op <> 'DELETE' then
-          news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_jsonb(r.*), tg_argv)::json end
+          news := array(select case when tg_nargs = 1 then to_json(r.*) else rowcast.chosen(to_json(r.*), tg_argv) end
                         from new_rows r);
         end if;
         ids := array(select nextval('rowcast.change_id') from generate_series(1, found_rows));
@@ -177,9 +177,9 @@ begin
         loop
           fetch relative least(one_of, found_rows / at_least) from rows into found_row;
           exit when not found;
-          names := coalesce(names, array(select json_object_keys(to_json(found_row))));
+          names := coalesce(names, rowcast.names(to_json(found_row)));
           json_bytes := greatest(json_bytes, pg_column_size(
-            case when tg_nargs = 1 then to_json(found_row) else rowcast.chosen(to_jsonb(found_row), tg_argv)::json end));
+            case when tg_nargs = 1 then to_json(found_row) else rowcast.chosen(to_json(found_row), tg_argv) end));
         end loop;
         close rows;
       end loop;
@@ -258,15 +258,27 @@ revoke all on function rowcast.capture_statement() from public;
 comment on function rowcast.capture_statement() is
   'Trigger function: writes the changes of a statement to rowcast.change and rings the doorbell.';
 
--- The triggers of a table that fire after a row, or after the statement but before rowcast's own; null without any.
+-- The triggers of a table that may write to it before rowcast's own are called: those of a row, and those after a statement whose
+-- names come first; null without any. One that fires before a row and does nothing but set its columns is none: written in
+-- PL/pgSQL without a word that reads or writes a table or calls a function for its own sake, or in C.
 create function rowcast.own_triggers(relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select string_agg(t.tgname, ', ' order by t.tgname) from pg_trigger t
-  where t.tgrelid = relation and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 2 = 0
+  select string_agg(t.tgname, ', ' order by t.tgname)
+  from pg_trigger t
+  join pg_proc p on p.oid = t.tgfoid
+  join pg_language l on l.oid = p.prolang
+  where t.tgrelid = relation and not t.tgisinternal and t.tgenabled <> 'D'
     and t.tgfoid not in ('rowcast.capture'::regproc, 'rowcast.capture_statement'::regproc)
-    and (t.tgtype & 1 = 1 or t.tgname < '_rowcast_capture')
+    and case
+      when t.tgtype & 1 = 0 then t.tgtype & 2 = 0 and t.tgname < '_rowcast_capture'
+      when t.tgtype & 2 = 0 then true
+      when l.lanname = 'plpgsql' then
+        regexp_replace(p.prosrc, $strings_and_comments$'[^']*'|--[^\n]*|/\*([^*]|\*+[^*/])*\*+/$strings_and_comments$, ' ', 'g')
+        ~* '\m(insert|update|delete|merge|truncate|copy|select|with|table|perform|call|execute)\M'
+      else l.lanname not in ('c', 'internal')
+    end
 $$;
 revoke all on function rowcast.own_triggers(regclass) from public;
 

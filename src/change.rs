@@ -1,6 +1,10 @@
 //! The row change: what the listener reads from the change log and hands to the catalog.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -186,6 +190,8 @@ pub struct Tables(BTreeMap<TableName, Table>);
 pub struct Table {
     /// Captured columns: those named at `watch --exclude` are not among them.
     pub columns: BTreeMap<Box<str>, Column>,
+    /// Columns that are worked out when they are read: triggers see null in them, so they are none of a captured row's.
+    pub virtual_columns: BTreeSet<Box<str>>,
     /// Whether its capture triggers are there and enabled.
     pub captured: bool,
 }
@@ -217,6 +223,16 @@ pub enum Kind {
     /// Everything else: the JSON that Postgres makes of it.
     #[default]
     Plain,
+}
+
+impl Table {
+    /// Of which kind a column of the log is; none for one that is not a captured row's.
+    pub fn kind_of(&self, column: &str) -> Option<Kind> {
+        match self.columns.get(column) {
+            Some(column) => Some(column.kind),
+            None => (!self.virtual_columns.contains(column)).then_some(Kind::Plain),
+        }
+    }
 }
 
 impl Tables {
@@ -265,8 +281,8 @@ mod tests {
         let (old, new) =
             (r#"{"id":1,"stock":5,"price":1,"brand":null}"#, r#"{"id":1,"stock":4,"price":1,"brand":"a"}"#);
         let mut layout = Layout::default();
-        let mut shared = |json| wire::row_like(&mut layout, json, |_| Kind::Plain).unwrap();
-        let alone = |json| wire::row(json, |_| Kind::Plain).unwrap();
+        let mut shared = |json| wire::row_like(&mut layout, json, |_| Some(Kind::Plain)).unwrap();
+        let alone = |json| wire::row(json, |_| Some(Kind::Plain)).unwrap();
         let (before, after) = (shared(old), shared(new));
         assert!(Arc::ptr_eq(before.names(), after.names()));
         assert_eq!(change(before, after).changed_columns(), ["brand", "stock"]);
@@ -275,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_column_that_one_of_the_rows_lacks_has_changed() {
-        let row = |json| wire::row(json, |_| Kind::Plain).unwrap();
+        let row = |json| wire::row(json, |_| Some(Kind::Plain)).unwrap();
         let changed = |old, new| change(row(old), row(new)).changed_columns().join(" ");
         assert_eq!(changed(r#"{"a":1,"b":2}"#, r#"{"b":2,"c":3}"#), "a c");
     }

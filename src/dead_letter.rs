@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_letter_that_is_tried_again_is_the_change_that_was_buried() {
-        let row = |json: &str| wire::row(json, |_| crate::change::Kind::Plain).unwrap();
+        let row = |json: &str| wire::row(json, |_| Some(crate::change::Kind::Plain)).unwrap();
         let buried = Change {
             id: 3,
             xid: 9,
@@ -277,7 +277,7 @@ mod tests {
             table: crate::change::TableName::new("public", "products"),
             op: Op::Insert,
             old: None,
-            new: Some(wire::row(new, |_| crate::change::Kind::Plain).unwrap()),
+            new: Some(wire::row(new, |_| Some(crate::change::Kind::Plain)).unwrap()),
             actor: None,
         };
         let again = asked(&written::write(&buried)).unwrap();

@@ -94,6 +94,7 @@ pub mod sqlstate {
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const UNKNOWN_PREPARED_STATEMENT: &str = "26000";
     pub const LOCK_NOT_AVAILABLE: &str = "55P03";
+    pub const DEADLOCK_DETECTED: &str = "40P01";
     pub const QUERY_CANCELED: &str = "57014";
 }
 
@@ -130,7 +131,11 @@ impl From<sqlx::Error> for Error {
                 "cannot reach the database: {error}. Is the server running, and does DATABASE_URL name its host and port?"
             ));
         };
-        let text = db.message().to_owned();
+        let hint = db.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|db| db.hint());
+        let text = match hint {
+            Some(hint) => format!("{}. {hint}", db.message()),
+            None => db.message().to_owned(),
+        };
         match db.code().as_deref() {
             // What pg_hba.conf says of who comes without TLS.
             Some(sqlstate::INVALID_AUTHORIZATION) if text.contains("no encryption") => Self::Unreachable(format!(

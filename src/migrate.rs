@@ -55,6 +55,10 @@ pub const IDENTITY: [&str; 4] = ["users", "user_store_memberships", "sessions", 
 /// A table that is locked is tried again so often; each try waits two seconds at most.
 const TRIES: u32 = 15;
 const PAUSE: Duration = Duration::from_millis(500);
+const SETTINGS: &str = "set lock_timeout = '2s'; set client_min_messages = warning";
+
+/// What a migration goes by where a publication is FOR ALL TABLES.
+pub const PUBLISHED: &str = "set rowcast.published = on;";
 
 /// How a table was found after a migration.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +85,7 @@ impl Migrator {
                 "the database did not answer within 10 s; does DATABASE_URL name the right host and port?".into(),
             )
         })??;
-        sqlx::raw_sql("set lock_timeout = '2s'; set client_min_messages = warning").execute(&mut connection).await?;
+        sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
         // (1919907683, 3): migrations. The doorbell has 1, the lease 2.
         let mut tries = 0;
         while !sqlx::query_scalar::<_, bool>("select pg_try_advisory_lock(1919907683, 3)")
@@ -103,6 +107,12 @@ impl Migrator {
     /// The connection, for what is not a migration.
     pub fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+
+    /// Lets a migration go on where everything that the database has is published to subscribers.
+    pub async fn allow_published(&mut self) -> Result<(), Error> {
+        sqlx::raw_sql(PUBLISHED).execute(&mut self.connection).await?;
+        Ok(())
     }
 
     /// The versions that have been applied.
@@ -208,6 +218,16 @@ impl Migrator {
         .await
     }
 
+    /// The tables that inherit from a table and are not watched: none of its rows, and of no trigger of its.
+    pub async fn heirs(&mut self, table: &str) -> Result<Vec<String>, Error> {
+        let heirs = "with recursive heir (relation) as (
+               select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent = to_regclass($1)
+               union select i.inhrelid from pg_catalog.pg_inherits i join heir h on h.relation = i.inhparent)
+             select h.relation::regclass::text from heir h join pg_catalog.pg_class c on c.oid = h.relation
+             where not c.relispartition and not exists (select from rowcast.watched w where w.relation = h.relation) order by 1";
+        Ok(sqlx::query_scalar(heirs).bind(table).fetch_all(&mut self.connection).await?)
+    }
+
     /// Undoes [`Migrator::watch`].
     pub async fn unwatch(&mut self, table: &str) -> Result<String, Error> {
         self.require_migrated().await?;
@@ -253,7 +273,7 @@ impl Migrator {
         )))
     }
 
-    /// What stands between `begin` and `commit` runs as a whole, the rest statement by statement, so that no lock is held
+    /// What stands between `begin;` and `commit;` runs as a whole, the rest statement by statement, so that no lock is held
     /// longer than its statement needs.
     async fn run(&mut self, sql: &'static str) -> Result<(), Error> {
         for statement in steps(sql) {
@@ -262,6 +282,8 @@ impl Migrator {
             })
             .await?;
         }
+        // The file may have set them otherwise.
+        sqlx::raw_sql(SETTINGS).execute(&mut self.connection).await?;
         Ok(())
     }
 
@@ -283,7 +305,7 @@ impl Migrator {
                     error.as_database_error().map(|db| db.message()).unwrap_or_default()
                 )));
             }
-            if code.as_deref() != Some(sqlstate::LOCK_NOT_AVAILABLE) {
+            if !matches!(code.as_deref(), Some(sqlstate::LOCK_NOT_AVAILABLE | sqlstate::DEADLOCK_DETECTED)) {
                 return Err(error.into());
             }
             let blockers = self.blockers().await?;
@@ -320,15 +342,24 @@ impl Migrator {
     }
 }
 
-/// A migration's transaction, which comes first where there is one, and its single statements.
+/// A migration's statements, and its transactions, each as a whole. A line that ends in `;` ends a statement, but within `$$`.
 fn steps(sql: &'static str) -> Vec<&'static str> {
-    const COMMIT: &str = "\ncommit;\n";
-    let (transaction, rest) = match sql.find(COMMIT) {
-        Some(at) => sql.split_at(at + COMMIT.len()),
-        None => ("", sql),
-    };
-    let statements = std::iter::once(transaction).chain(rest.split_inclusive(";\n"));
-    statements.filter(|statement| !statement.trim().is_empty()).collect()
+    let (mut steps, mut began, mut at) = (Vec::new(), 0, 0);
+    let (mut in_body, mut in_transaction) = (false, false);
+    for line in sql.split_inclusive('\n') {
+        at += line.len();
+        let statement = line.trim_end();
+        in_body ^= statement.matches("$$").count() % 2 == 1;
+        in_transaction = (in_transaction || statement == "begin;") && statement != "commit;";
+        if statement.ends_with(';') && !statement.starts_with("--") && !in_body && !in_transaction {
+            steps.push(&sql[began..at]);
+            began = at;
+        }
+    }
+    if !sql[began..].trim().is_empty() {
+        steps.push(&sql[began..]);
+    }
+    steps
 }
 
 /// What `rowcast serve` needs of a database, checked before it starts.

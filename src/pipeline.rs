@@ -299,6 +299,7 @@ mod tests {
             let table = |columns: &[&str]| Table {
                 captured: true,
                 columns: columns.iter().map(|column| ((*column).into(), Column::default())).collect(),
+                ..Table::default()
             };
             let tables = watched.iter().map(|(name, columns)| (TableName::new("public", name), table(columns)));
             unseen(&concerns, &tables.collect())

@@ -5,24 +5,28 @@ use std::{borrow::Cow, fmt};
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
 use serde::{
     Deserialize,
-    de::{DeserializeSeed, Deserializer, MapAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use crate::change::{Kind, Names, Row};
 
-/// Reads a row's JSON object, each value into the form that its column's kind asks for.
+/// Reads a row's JSON object, each value into the form that its column's kind asks for; columns of no kind are left out.
 ///
 /// # Errors
 ///
 /// If the text is no JSON object.
-pub fn row(json: &str, kind_of: impl Fn(&str) -> Kind) -> Result<Row, serde_json::Error> {
+pub fn row(json: &str, kind_of: impl Fn(&str) -> Option<Kind>) -> Result<Row, serde_json::Error> {
     row_like(&mut Layout::default(), json, kind_of)
 }
 
 /// As [`row`], for rows of one table, one after the other: most have the columns of the one before, and take from it what
 /// needn't be worked out again. A layout is good for as long as the kinds are the same.
-pub fn row_like(layout: &mut Layout, json: &str, kind_of: impl Fn(&str) -> Kind) -> Result<Row, serde_json::Error> {
+pub fn row_like(
+    layout: &mut Layout,
+    json: &str,
+    kind_of: impl Fn(&str) -> Option<Kind>,
+) -> Result<Row, serde_json::Error> {
     RowSeed { layout, kind_of }.deserialize(&mut serde_json::Deserializer::from_str(json))
 }
 
@@ -54,7 +58,7 @@ struct RowSeed<'l, F> {
 #[derive(Deserialize)]
 pub(crate) struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
-impl<'de, F: Fn(&str) -> Kind> DeserializeSeed<'de> for RowSeed<'_, F> {
+impl<'de, F: Fn(&str) -> Option<Kind>> DeserializeSeed<'de> for RowSeed<'_, F> {
     type Value = Row;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
@@ -62,7 +66,7 @@ impl<'de, F: Fn(&str) -> Kind> DeserializeSeed<'de> for RowSeed<'_, F> {
     }
 }
 
-impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
+impl<'de, F: Fn(&str) -> Option<Kind>> Visitor<'de> for RowSeed<'_, F> {
     type Value = Row;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,9 +102,13 @@ impl<'de, F: Fn(&str) -> Kind> Visitor<'de> for RowSeed<'_, F> {
             kinds.push((names[place].clone(), kind));
         }
         while let Some(name) = unknown {
-            let kind = kind_of(&name);
-            read.push((name.as_ref().into(), wire(kind, map.next_value()?)));
-            kinds.push((name.into(), kind));
+            match kind_of(&name) {
+                Some(kind) => {
+                    read.push((name.as_ref().into(), wire(kind, map.next_value()?)));
+                    kinds.push((name.into(), kind));
+                }
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
             unknown = map.next_key()?.map(|Text(name)| name);
         }
         let row: Row = read.into_iter().collect();
@@ -168,8 +176,19 @@ mod tests {
     }
 
     #[test]
+    fn columns_of_no_kind_are_left_out_of_each_row() {
+        let kind_of = |name: &str| (name != "virtual").then_some(Kind::Plain);
+        let mut layout = Layout::default();
+        for _ in 0..2 {
+            let read = row_like(&mut layout, r#"{"a":1,"virtual":[null],"z":2}"#, kind_of).unwrap();
+            let columns: Vec<_> = read.columns().map(|(name, value)| (name, value.get())).collect();
+            assert_eq!(columns, [("a", "1"), ("z", "2")]);
+        }
+    }
+
+    #[test]
     fn rows_are_read_the_same_whatever_the_row_before_them_was() {
-        let kind_of = |name: &str| if name.starts_with('d') { Kind::Decimal } else { Kind::Plain };
+        let kind_of = |name: &str| Some(if name.starts_with('d') { Kind::Decimal } else { Kind::Plain });
         let rows = [
             r#"{"id":"a","d":1.50,"c":null}"#,
             r#"{"id":"b","d":2,"c":[1]}"#,        // the same columns
@@ -197,7 +216,7 @@ mod tests {
     #[test]
     fn rows_of_the_same_columns_share_their_names() {
         let mut layout = Layout::default();
-        let mut read = |json| row_like(&mut layout, json, |_| Kind::Plain).unwrap();
+        let mut read = |json| row_like(&mut layout, json, |_| Some(Kind::Plain)).unwrap();
         let (first, second, third) = (read(r#"{"b":1,"a":2}"#), read(r#"{"b":3,"a":4}"#), read(r#"{"a":3,"c":4}"#));
         assert!(std::sync::Arc::ptr_eq(first.names(), second.names()));
         assert!(!std::sync::Arc::ptr_eq(first.names(), third.names()));

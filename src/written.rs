@@ -55,7 +55,7 @@ pub fn read(text: &str, tables: Option<&Tables>) -> Result<Change, String> {
     let op = op(&string(&keys, "op")?.ok_or_else(|| expected("op", OPS, "none"))?)?;
 
     let shape = tables.and_then(|tables| tables.get(&table));
-    let kind_of = |column: &str| shape.and_then(|table| table.columns.get(column)).map_or(Kind::Plain, |it| it.kind);
+    let kind_of = |column: &str| shape.map_or(Some(Kind::Plain), |table| table.kind_of(column));
     let side = |key: &str| -> Result<Option<Row>, String> {
         let Some(value) = keys.get(key) else { return Ok(None) };
         let row = wire::row(value.get(), kind_of);
@@ -181,7 +181,7 @@ mod tests {
     fn values_get_the_form_that_capture_gives_them_where_the_columns_kinds_are_known() {
         use crate::change::{Column, Table};
         let column = Column { kind: Kind::Decimal, ..Column::default() };
-        let table = Table { columns: [("fee".into(), column)].into(), captured: true };
+        let table = Table { columns: [("fee".into(), column)].into(), captured: true, ..Table::default() };
         let tables: Tables = [(TableName::new("public", "t"), table)].into_iter().collect();
         let text = r#"{"table":"t","op":"insert","new":{"fee":12.50,"id":3}}"#;
         let fee = |tables| read(text, tables).unwrap().new.unwrap().get("fee").unwrap().get().to_owned();

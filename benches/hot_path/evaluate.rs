@@ -70,12 +70,14 @@ fn engine() -> Engine {
 fn tables() -> Tables {
     let columns: BTreeMap<Box<str>, Column> =
         product(&mut Layout::default(), 1000).columns().map(|(name, _)| (name.into(), Column::default())).collect();
-    [(TableName::new("public", "products"), Table { columns, captured: true })].into_iter().collect()
+    [(TableName::new("public", "products"), Table { columns, captured: true, ..Table::default() })]
+        .into_iter()
+        .collect()
 }
 
 fn product(layout: &mut Layout, stock: usize) -> Row {
     let json = PRODUCT.replace("\"stock\":1000", &format!("\"stock\":{stock}"));
-    wire::row_like(layout, &json, |_| Kind::Plain).expect("a row")
+    wire::row_like(layout, &json, |_| Some(Kind::Plain)).expect("a row")
 }
 
 /// As they come from the log: rows that share the names of their columns.

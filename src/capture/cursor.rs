@@ -7,6 +7,7 @@ use std::{
 
 use tokio_postgres::{
     Client,
+    error::SqlState,
     types::{ToSql, Type},
 };
 
@@ -207,7 +208,11 @@ impl Cursor {
         let mut progress = stored.progress;
         let mut repeats = HashSet::new();
         if restored {
-            let snapshot: String = client.query_typed_one(START_ANEW, &[]).await?.try_get(0)?;
+            let started = client.query_typed_one(START_ANEW, &[]).await.map_err(|error| match error.code() {
+                Some(&SqlState::LOCK_NOT_AVAILABLE) => CaptureError::LogInUse,
+                _ => error.into(),
+            })?;
+            let snapshot: String = started.try_get(0)?;
             progress = Progress { swept: parse(&snapshot)?, target: None };
         } else if let (None, Some(known)) = (memory.owed, &memory.cursor) {
             repeats = known.taken.union(&known.repeats).copied().collect();

@@ -50,7 +50,7 @@ pub fn changes(
     };
     let table = TableName::new(row.try_get(first + 4)?, row.try_get(first + 5)?);
     let shape = tables.get(&table);
-    let kind_of = |column: &str| shape.and_then(|table| table.columns.get(column)).map_or(Kind::Plain, |it| it.kind);
+    let kind_of = |column: &str| shape.map_or(Some(Kind::Plain), |table| table.kind_of(column));
     let at: DateTime<Utc> = row.try_get(first + 3)?;
     let actor: Option<String> = row.try_get(first + 8)?;
     let change = |id, old, new| Change { id, xid, at, table: table.clone(), op, old, new, actor: actor.clone() };

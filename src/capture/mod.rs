@@ -91,6 +91,10 @@ pub enum CaptureError {
     Timeout(&'static str),
     #[error("{0}; was rowcast.change altered?")]
     Log(String),
+    #[error(
+        "the change log can't be emptied, as it has to be after a restore: a transaction is open that reads it or wrote to it"
+    )]
+    LogInUse,
     #[error("rowcast.cursor has no row; run `rowcast migrate --down` and `rowcast migrate`")]
     NoCursor,
     #[error("another instance took the lease")]
@@ -161,7 +165,8 @@ impl<S: Sink> Capture<S> {
                 CaptureError::Timeout(_) => (patience * 2).min(PATIENCE_LAST),
                 _ => PATIENCE_FIRST,
             };
-            if began.elapsed() > GOOD_SESSION {
+            // Each try to empty the log keeps writers waiting: the pause grows however long it took to get there.
+            if began.elapsed() > GOOD_SESSION && !matches!(error, CaptureError::LogInUse) {
                 backoff = BACKOFF_FIRST;
             }
             let jitter = backoff.mul_f64(rand_unit() / 2.0);

@@ -45,7 +45,7 @@ impl Piece {
     /// # Errors
     ///
     /// If it is no such object, a column has not as many values as there are ids, or `old` has a column that `new` lacks.
-    pub fn read(json: &str, op: Op, kind_of: impl Fn(&str) -> Kind) -> Result<Self, serde_json::Error> {
+    pub fn read(json: &str, op: Op, kind_of: impl Fn(&str) -> Option<Kind>) -> Result<Self, serde_json::Error> {
         let Written { ids, old, new } = serde_json::from_str(json)?;
         let columns = |values: Option<Values<'_>>| {
             let (mut names, mut columns) = (Vec::new(), Vec::new());
@@ -57,7 +57,7 @@ impl Piece {
                         column.len()
                     )));
                 }
-                let kind = kind_of(&name);
+                let Some(kind) = kind_of(&name) else { continue };
                 names.push(name.into());
                 columns.push(column.into_iter().map(|value| wire::wire(kind, value)).collect());
             }
@@ -116,8 +116,8 @@ impl Columns {
 mod tests {
     use super::*;
 
-    fn kind_of(column: &str) -> Kind {
-        if column == "price" { Kind::Decimal } else { Kind::Plain }
+    fn kind_of(column: &str) -> Option<Kind> {
+        Some(if column == "price" { Kind::Decimal } else { Kind::Plain })
     }
 
     fn rows(op: Op, json: &str) -> Vec<(i64, Option<String>, Option<String>)> {

@@ -7,9 +7,9 @@ use tokio_postgres::{Client, Row};
 use super::{CaptureError, statement::Statement};
 use crate::change::{Change, Column, Kind, OWN_SCHEMA, Op, Table, TableName, Tables};
 
-/// A domain counts as the type below it. A digest is text.
+/// A domain counts as the type below it. A digest is text. From Postgres 18 on a generated column may be virtual.
 const TABLES: &str = r#"
-select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as nullable,
+select w.schema, w."table", w.enabled, a.attname::text, not a.attnotnull as nullable, a.attgenerated = 'v' as is_virtual,
        format_type(captured.type, captured.modifier) as sql_type, base.oid as base_type, base.typname::text as base_name,
        array(select e.enumlabel::text from pg_catalog.pg_enum e
              where e.enumtypid in (base.oid, nullif(base.typelem, 0)) order by e.enumsortorder) as labels
@@ -54,7 +54,12 @@ fn decode(rows: &[Row]) -> Result<Tables, CaptureError> {
     for row in rows {
         let table = tables.entry(TableName::new(row.try_get(0)?, row.try_get(1)?)).or_default();
         table.captured = row.try_get(2)?;
-        let kind = match row.try_get::<_, u32>(6)? {
+        let name: &str = row.try_get(3)?;
+        if row.try_get(5)? {
+            table.virtual_columns.insert(name.into());
+            continue;
+        }
+        let kind = match row.try_get::<_, u32>(7)? {
             oid::NUMERIC => Kind::Decimal,
             oid::NUMERIC_ARRAY => Kind::DecimalArray,
             oid::TIMESTAMP | oid::TIMESTAMPTZ => Kind::Timestamp,
@@ -64,11 +69,11 @@ fn decode(rows: &[Row]) -> Result<Tables, CaptureError> {
         let column = Column {
             kind,
             nullable: row.try_get(4)?,
-            sql_type: row.try_get(5)?,
-            base_type: row.try_get(7)?,
-            labels: row.try_get(8)?,
+            sql_type: row.try_get(6)?,
+            base_type: row.try_get(8)?,
+            labels: row.try_get(9)?,
         };
-        table.columns.insert(row.try_get::<_, &str>(3)?.into(), column);
+        table.columns.insert(name.into(), column);
     }
     Ok(tables.into_iter().collect())
 }

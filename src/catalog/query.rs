@@ -284,7 +284,7 @@ impl Runnable {
     }
 
     fn parse(&self, found: Vec<(String, String)>) -> Result<Vec<(String, Row)>, QueryError> {
-        let kind_of = |column: &str| self.columns.get(column).map_or(Kind::Plain, |column| column.kind);
+        let kind_of = |column: &str| Some(self.columns.get(column).map_or(Kind::Plain, |column| column.kind));
         let mut layout = Layout::default();
         let parsed = found.into_iter().map(|(key, json)| {
             let row = wire::row_like(&mut layout, &json, kind_of);

@@ -6,7 +6,7 @@ use super::{gateway_role, progress, which::Which};
 use crate::{
     config::DatabaseUrl,
     error::Error,
-    migrate::{MIGRATIONS, Migrator, Watched},
+    migrate::{MIGRATIONS, Migrator, PUBLISHED, Watched},
 };
 
 /// Put the schema rowcast and the capture triggers into the database.
@@ -24,6 +24,10 @@ pub struct Migrate {
     gateway_role: Option<String>,
     #[command(flatten)]
     which: Which,
+    /// Go on where a publication is FOR ALL TABLES. Its subscribers get the change log too, and those that lack its tables
+    /// stop: run this on them first
+    #[arg(long, conflicts_with = "down")]
+    published: bool,
     /// Undo the newest migration; undoing the first takes everything away, the change log included
     #[arg(long)]
     down: bool,
@@ -65,8 +69,14 @@ impl Migrate {
                 (true, Some(_)) => progress("the migrations are up to date"),
                 (false, _) => {}
             }
+            if self.published {
+                say!("{PUBLISHED}");
+            }
             pending.iter().for_each(|migration| say!("{}", migration.up));
             return Ok(());
+        }
+        if self.published {
+            migrator.allow_published().await?;
         }
         for migration in &pending {
             migrator.up(migration).await?;

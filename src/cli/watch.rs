@@ -44,6 +44,13 @@ impl Watch {
         let mut migrator = Migrator::connect(&url, progress).await?;
         let done = migrator.watch(&self.table, &self.exclude, only, &self.digest, by_statement).await?;
         say!("{done}  {}", self.table);
+        let heirs = migrator.heirs(&self.table).await?;
+        if !heirs.is_empty() {
+            progress(&format!(
+                "the rows of tables that inherit from it are not captured with it; to watch them: rowcast watch {}",
+                heirs.join("; rowcast watch ")
+            ));
+        }
         Ok(())
     }
 }

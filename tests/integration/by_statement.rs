@@ -273,6 +273,15 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
             "create function mine() returns trigger language plpgsql as 'begin return new; end';
              create table own (id int); create trigger audit after update on own for each row execute function mine();
              create table before (id int); create trigger stamp before update on before for each row execute function mine();
+             create function stamp() returns trigger language plpgsql as
+             'begin
+                -- Every update tells when it was.
+                if tg_op = ''UPDATE'' /* not ''INSERT'' */ then new.id := 1; end if; return new;
+              end';
+             create trigger stamp_2 before insert or update on before for each row execute function stamp();
+             create function only_one() returns trigger language plpgsql as
+             'begin update writes set id = 0 where id <> new.id; return new; end';
+             create table writes (id int); create trigger only_one before insert on writes for each row execute function only_one();
              create table parted (id int) partition by list (id); create table part partition of parted for values in (1);
              create table tree (id int primary key, above int references tree on update cascade);
              create table kept (id int primary key, above int references kept on delete cascade);
@@ -284,7 +293,7 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
              create trigger late after update on late for each statement execute function mine()",
         )
         .await;
-    for (table, trigger) in [("own", "audit"), ("early", "Early")] {
+    for (table, trigger) in [("own", "audit"), ("early", "Early"), ("writes", "only_one")] {
         let own = refused(&database, table).await;
         let beginning = format!("public.{table} cannot be captured by statement: triggers of its own");
         assert!(own.starts_with(&beginning) && own.ends_with(&format!(": {trigger}")), "{own}");

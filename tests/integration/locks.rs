@@ -90,6 +90,51 @@ async fn uninstall_behind_a_long_read_names_it_and_succeeds_when_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn undoing_a_migration_holds_no_table_while_it_waits_for_another() {
+    let database = Database::marketplace().await;
+    for table in ["order_items", "carts"] {
+        database.run(&format!("select rowcast.watch('{table}', by_statement => true)")).await;
+    }
+    let held = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace
+                where l.granted and l.mode = 'AccessExclusiveLock' and n.nspname = 'public'
+                  and l.database = (select oid from pg_database where datname = current_database())";
+    let waits = "select count(*) from pg_locks where not granted and mode = 'AccessExclusiveLock'
+                 and database = (select oid from pg_database where datname = current_database())";
+    // Of the tables that each has to do with, one comes last.
+    for undone in ["by_statement", "identity", "inbox_and_schedules", "watch_marketplace", "capture"] {
+        if undone == "capture" {
+            for table in ["order_items", "products", "orders"] {
+                database.run(&format!("select rowcast.watch('{table}')")).await;
+            }
+        }
+        let last = match undone {
+            "by_statement" => Some("select relation::text from rowcast.watched where by_statement offset 1"),
+            "identity" => Some("select relation::text from rowcast.watched where only_columns is not null offset 1"),
+            "inbox_and_schedules" => None,
+            _ => Some("select relation::text from rowcast.watched offset 2"),
+        };
+        let reader = database.connect().await;
+        if let Some(last) = last {
+            let table: String = database.row(&format!("{last} limit 1"), &[]).await.get(0);
+            reader.batch_execute(&format!("begin; select count(*) from {table}")).await.unwrap();
+        }
+        let mut down = rowcast_command(&database.url)
+            .args(["migrate", "--down"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        if last.is_some() {
+            eventually("it waits for a table", async || database.count(waits).await > 0).await;
+            assert_eq!(database.count(held).await, 0, "{undone}");
+        }
+        drop(reader);
+        assert!(down.wait().await.unwrap().success(), "{undone}");
+    }
+    assert_eq!(database.count("select count(*) from pg_namespace where nspname = 'rowcast'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn watch_does_not_wait_for_readers_nor_make_them_wait() {
     let database = Database::marketplace().await;
     let reader = database.connect().await;

@@ -214,7 +214,10 @@ async fn excluded_columns_are_nowhere_in_the_log_and_alone_log_nothing() {
              delete from secrets",
         )
         .await;
-    let log = database.client.query("select op::text, old::text, new::text from rowcast.change order by id", &[]).await;
+    let log = database
+        .client
+        .query("select op::text, old::jsonb::text, new::jsonb::text from rowcast.change order by id", &[])
+        .await;
     let log: Vec<(String, Option<String>, Option<String>)> =
         log.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let (a, b) = (Some(r#"{"id": 1, "name": "a"}"#.to_owned()), Some(r#"{"id": 1, "name": "b"}"#.to_owned()));
@@ -249,7 +252,10 @@ async fn of_a_table_with_a_list_only_these_columns_are_ever_in_the_log() {
              truncate accounts"#,
         )
         .await;
-    let log = database.client.query("select op::text, old::text, new::text from rowcast.change order by id", &[]).await;
+    let log = database
+        .client
+        .query("select op::text, old::jsonb::text, new::jsonb::text from rowcast.change order by id", &[])
+        .await;
     let log: Vec<(String, Option<String>, Option<String>)> =
         log.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let row = |id: i32, role: &str| Some(format!(r#"{{"id": {id}, "Role": "{role}"}}"#));
@@ -312,6 +318,56 @@ async fn of_a_column_that_is_digested_only_that_it_changed_is_in_the_log() {
     assert!(alone.unwrap_err().as_db_error().is_some_and(|error| error.message().contains("digests of columns")));
 }
 
+/// Whoever may write a json column could have all clients load anew with each row, if one of these were a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_keeps_in_json_but_cannot_take_apart_is_captured_like_all() {
+    let database = Database::marketplace().await;
+    let odd = [r"\u0000", r"\ud800", r"\\u0000", r#"\\\u0000\n\""#, r"1 \u00e9 \\"]
+        .map(|text| format!(r#"{{"a": "{text}", "b": 1e99999}}"#));
+    database
+        .run(
+            r#"create table most (id int primary key, secret text, content json, "\u0041" int default 1, "\" text default 'hunter2');
+               create table few (id int primary key, secret text, content json);
+               create table digested (id int primary key, content json);
+               create table many (id int primary key, content json)"#,
+        )
+        .await;
+    rowcast(&database.url, &["watch", "most", "--exclude", r"secret,\"]).await.succeeded();
+    rowcast(&database.url, &["watch", "few", "--only", "id,content"]).await.succeeded();
+    rowcast(&database.url, &["watch", "digested", "--only", "id", "--digest", "content"]).await.succeeded();
+    rowcast(&database.url, &["watch", "many", "--by", "statement"]).await.succeeded();
+    for (id, content) in (1..).zip(&odd) {
+        let written = [
+            "insert into most values ($1, 'hunter2', $2::text::json)",
+            "insert into few values ($1, 'hunter2', $2::text::json)",
+            "insert into digested values ($1, $2::text::json)",
+            "update digested set content = (content::text || ' ')::json where id = $1 and $2::text <> ''",
+        ];
+        for sql in written {
+            database.client.execute(sql, &[&id, content]).await.unwrap();
+        }
+    }
+    database.run(r#"insert into many select n, '{"a": "\u0000"}' from generate_series(1, 100) n"#).await;
+    assert_eq!(database.count("select last_value from rowcast.loss where not is_called").await, 1, "nothing was lost");
+    assert_eq!(database.count("select count(*) from rowcast.change c where c::text like '%hunter2%'").await, 0);
+
+    let logged = async |table: &str| -> Vec<String> {
+        let log = r#"select new::text from rowcast.change where "table" = $1 and op in ('I', 'i') order by id"#;
+        database.client.query(log, &[&table]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    let (most, few) = (logged("most").await, logged("few").await);
+    for ((content, most), few) in odd.iter().zip(&most).zip(&few) {
+        for row in [most, few] {
+            assert!(row.contains(content), "{content} in {row}");
+        }
+        assert!(most.contains(r#""\\u0041" : 1"#) && !most.contains("secret") && !most.contains(r#""\\""#), "{most}");
+    }
+    assert_eq!((most.len(), few.len(), logged("many").await.len()), (5, 5, 1));
+    assert!(logged("many").await[0].contains(r#"{"a": "\u0000"}"#));
+    let digested = logged("digested").await;
+    assert_eq!(digested.iter().collect::<std::collections::HashSet<_>>().len(), 5, "{digested:?}");
+}
+
 /// An array of names as Postgres prints it is parsed again from the trigger's arguments.
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_names_of_columns_come_back_from_the_trigger_as_they_were() {
@@ -368,9 +424,10 @@ async fn of_accounts_and_sessions_only_what_revokes_a_right_is_captured() {
              insert into sessions values ('s9', '{\"passport\": {\"user\": \"hunter2\"}}', '2030-01-01')",
         )
         .await;
-    let log = database
-        .client
-        .query("select format('%s %s %s %s', \"table\", op, old, new) from rowcast.change order by id", &[]);
+    let log = database.client.query(
+        "select format('%s %s %s %s', \"table\", op, old::jsonb, new::jsonb) from rowcast.change order by id",
+        &[],
+    );
     let log: Vec<String> = log.await.unwrap().iter().map(|row| row.get(0)).collect();
     let digests =
         "select array_agg(encode(sha256(convert_to(e::jsonb::text, 'UTF8')), 'hex')) from unnest($1::text[]) e";
@@ -467,6 +524,41 @@ async fn only_tables_can_be_watched_and_a_name_is_taken_as_in_sql() {
     assert_eq!(rowcast(&database.url, &["watch", odd]).await.succeeded().stdout, format!("watched  {odd}\n"));
     assert_eq!(rowcast(&database.url, &["unwatch", odd]).await.succeeded().stdout, format!("unwatched  {odd}\n"));
     assert_eq!(rowcast(&database.url, &["unwatch", odd]).await.succeeded().stdout, format!("unchanged  {odd}\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_inherit_from_a_watched_one_are_named_with_the_command_that_watches_them() {
+    let database = Database::marketplace().await;
+    database
+        .run(
+            "create table base (id int); create table heir () inherits (base); create table grandchild () inherits (heir);
+             create table whole (id int) partition by list (id); create table part partition of whole default",
+        )
+        .await;
+    let told = rowcast(&database.url, &["watch", "base"]).await.succeeded();
+    assert!(told.stderr.contains("rowcast watch grandchild; rowcast watch heir"), "{}", told.stderr);
+    database.run("insert into heir values (1); select rowcast.watch('heir'); insert into heir values (2)").await;
+    assert_eq!(database.count(r#"select count(*) from rowcast.change where "table" = 'heir'"#).await, 1);
+    let told = rowcast(&database.url, &["watch", "base"]).await.succeeded();
+    assert!(told.stderr.ends_with("rowcast watch grandchild\n"), "{}", told.stderr);
+    assert_eq!(rowcast(&database.url, &["watch", "whole"]).await.succeeded().stderr, "");
+}
+
+/// Its subscribers would stop: they lack the tables that rowcast writes to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_published_as_a_whole_is_not_migrated_unasked() {
+    let database = Database::empty().await;
+    database.run(r#"create publication "every one" for all tables; create publication none"#).await;
+    let refused = rowcast(&database.url, &["migrate"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for part in [r#""every one""#, "--published", "Name the tables"] {
+        assert!(refused.stderr.contains(part), "{part} in {}", refused.stderr);
+    }
+    assert_eq!(database.count("select count(*) from pg_namespace where nspname = 'rowcast'").await, 0);
+    let printed = rowcast(&database.url, &["migrate", "--published", "--dry-run"]).await.succeeded();
+    assert!(printed.stdout.starts_with("set rowcast.published = on;\n"), "{}", printed.stdout);
+    rowcast(&database.url, &["migrate", "--published"]).await.succeeded();
+    rowcast(&database.url, &["migrate"]).await.succeeded();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -282,6 +282,33 @@ async fn a_dump_that_is_restored_on_another_server_is_captured_anew_and_position
     service.stop().await;
 }
 
+/// To empty the log takes a lock that writers queue behind, while somebody reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_the_log_of_a_restored_database_is_read_writers_wait_for_moments_only_and_then_it_is_emptied() {
+    let database = Database::marketplace().await;
+    database.run("update products set stock = 1; update rowcast.cursor set system_identifier = '1'").await;
+    let reader = database.connect().await;
+    reader.batch_execute("begin; select count(*) from rowcast.change").await.unwrap();
+    let service = Service::launch(&database, Config::default()).await;
+    eventually("it says what is in the way", async || {
+        get(service.admin, "/readyz").await.is_ok_and(|(_, reason)| reason.contains("the change log can't be emptied"))
+    })
+    .await;
+    let tries = "select generation from rowcast.cursor";
+    let (enough, mut longest) = (database.count(tries).await + 3, Duration::ZERO);
+    while database.count(tries).await < enough {
+        let began = Instant::now();
+        database.run("update products set stock = stock + 1 where id = 'product-1'").await;
+        longest = longest.max(began.elapsed());
+    }
+    assert!(longest < Duration::from_millis(700), "a writer waited {longest:?}");
+    reader.batch_execute("commit").await.unwrap();
+    eventually("it captures", async || get(service.admin, "/readyz").await.is_ok_and(|(status, _)| status == 200))
+        .await;
+    assert_eq!(database.count("select count(*) from rowcast.change").await, 0);
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_past_the_retention_goes_however_short_the_sessions_are() {
     // On a server of its own, where no other test's transaction holds the cursor back.

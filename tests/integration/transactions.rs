@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{database::Database, eventually, server::Server, service::Service};
+use crate::support::{database::Database, eventually, roles, server::Server, service::Service};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_under_a_savepoint_that_is_rolled_back_is_not_captured() {
@@ -26,6 +26,90 @@ async fn a_statement_under_a_savepoint_that_is_rolled_back_is_not_captured() {
     assert_eq!(stocks, [201, 203]);
     let fails = "update products set price = 'no number' where id = 'product-1'";
     database.client.batch_execute(fails).await.expect_err("a statement that fails by itself still fails");
+}
+
+const LOST: &str = "select case when is_called then last_value else 0 end from rowcast.loss";
+
+/// Postgres calls capture for the inner statement before it does for the rows of the outer one that are still to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_trigger_of_its_table_changed_before_its_turn_is_loud_and_what_was_locked_is_not() {
+    let database = Database::marketplace().await;
+    let service = Service::start(&database).await;
+    let mut viewer = service.visit().await;
+    viewer.emit_with_ack("join:product", json!({ "productId": "product-2" })).await;
+    database
+        .run(
+            "create function bundle() returns trigger language plpgsql as
+             'begin update products set stock = 0 where id = ''product-2''; return null; end';
+             create trigger bundle after update on products for each row
+             when (pg_trigger_depth() = 0 and new.id = 'product-1' and new.stock = 9) execute function bundle()",
+        )
+        .await;
+    database
+        .run(
+            "update products set stock = 8 where id in ('product-1', 'product-2');
+             begin; select from products where id = 'product-2' for update;
+             update products set stock = 7 where id = 'product-2'; commit;
+             insert into products select * from products where id = 'product-2' on conflict (id) do update set stock = 6;
+             begin; update products set stock = 5 where id = 'product-2'; savepoint s;
+             update products set stock = 4 where id = 'product-2'; rollback to s;
+             update products set stock = 3 where id = 'product-2'; commit",
+        )
+        .await;
+    viewer.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 3).await;
+    assert_eq!(database.count(LOST).await, 0, "what was locked before, or changed by a savepoint's statements");
+
+    database.run("update products set stock = 9 where id in ('product-1', 'product-2')").await;
+    assert_eq!(viewer.event_named("rowcast:resync").await["reason"], "changes were lost");
+    assert_eq!(database.count(LOST).await, 1);
+    let last = "select (new ->> 'stock')::bigint from rowcast.change where new ->> 'id' = 'product-2' order by id desc limit 1";
+    assert_eq!(database.count(last).await, 0, "as in the table");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_trigger_deleted_or_changed_before_its_turn_is_counted_as_lost() {
+    let database = Database::marketplace().await;
+    database
+        .run(
+            "create table chosen (id int primary key, is_default boolean);
+             create function only_one() returns trigger language plpgsql as
+             'begin update chosen set is_default = false where id <> new.id and is_default; return new; end';
+             create trigger only_one before insert on chosen for each row when (new.is_default) execute function only_one();
+             create function supersede() returns trigger language plpgsql as
+             'begin delete from chosen where id = new.id + 1; return null; end';
+             create trigger supersede after update on chosen for each row when (new.id = 20) execute function supersede();
+             select rowcast.watch('chosen')",
+        )
+        .await;
+    database.run("insert into chosen values (1, true), (2, true)").await;
+    assert_eq!(database.count(LOST).await, 1, "the insertion of the first, whose update is captured before it");
+    database
+        .run("insert into chosen values (20, false), (21, false); update chosen set is_default = false where id >= 20")
+        .await;
+    assert_eq!(database.count(LOST).await, 1, "the update of what was false changes nothing");
+    database.run("insert into chosen values (21, false); update chosen set is_default = true where id >= 20").await;
+    assert_eq!(database.count(LOST).await, 2);
+}
+
+/// Who owns the function isn't let look, and a row that a policy hides is no row that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_policies_bind_the_owner_too_no_change_is_taken_for_lost() {
+    let database = roles::marketplace().await;
+    database
+        .run(
+            "create function nothing() returns trigger language plpgsql as 'begin return null; end';
+             create trigger later after update on products for each row execute function nothing();
+             alter table products enable row level security;
+             alter table products force row level security;
+             create policy hidden on products using (current_user <> (select proowner::regrole::name from pg_proc
+                                                                     where oid = 'rowcast.capture'::regproc));
+             begin; select from products where id = 'product-1' for update;
+             update products set stock = 7 where id = 'product-1'; commit",
+        )
+        .await;
+    assert_eq!(database.count("select count(*) from rowcast.change where new ->> 'stock' = '7'").await, 1);
+    assert_eq!(database.count(LOST).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,7 @@ pub(super) fn tables(tables: &[(&str, &[&str])]) -> Tables {
         .iter()
         .map(|(name, columns)| {
             let columns = columns.iter().map(column).collect();
-            (rule::parse_table(name).unwrap(), Table { columns, captured: true })
+            (rule::parse_table(name).unwrap(), Table { columns, captured: true, ..Table::default() })
         })
         .collect()
 }

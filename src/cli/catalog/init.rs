@@ -199,7 +199,7 @@ async fn describe(connection: &mut PgConnection, name: &str) -> Result<Table, Er
         "select a.attname::text, coalesce(a.attnum = any (i.indkey), false)
          from pg_catalog.pg_attribute a
          left join pg_catalog.pg_index i on i.indrelid = a.attrelid and i.indisprimary
-         where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum",
+         where a.attrelid::bigint = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v' order by a.attnum",
     )
     .bind(oid)
     .fetch_all(&mut *connection)
