@@ -81,7 +81,7 @@ create table rowcast.cursor (
   target            pg_snapshot,               -- while a large sweep is paged: the snapshot that it works towards,
   page_id           bigint,                    -- and the last id of it that has been swept
   loss              bigint not null default 0, -- the value of rowcast.loss that clients were told about
-  horizon           xid8 not null,             -- changes of transactions below it may have been truncated
+  horizon           pg_snapshot not null,      -- changes of transactions that it sees may have been truncated
   generation        bigint not null default 0, -- grows with each new holder of the lease; fences off former holders
   holder            text,                      -- the process that claimed it last
   timeline          integer,                   -- of the write-ahead log at that time: a promoted replica has another
@@ -92,7 +92,7 @@ create table rowcast.cursor (
 comment on table rowcast.cursor is 'How far the change log has been swept; one row.';
 
 insert into rowcast.cursor (system_identifier, snapshot, horizon)
-select system_identifier::text, pg_current_snapshot(), pg_snapshot_xmin(pg_current_snapshot())
+select system_identifier::text, pg_current_snapshot(), pg_current_snapshot()
 from pg_control_system();
 
 -- Changes on which a rule failed: the change, the rule and the error.
@@ -477,7 +477,8 @@ comment on function rowcast.unwatch(regclass) is 'Takes the capture triggers off
 --
 -- Invariant: a slot is truncated only when nobody writes to it any more (the lock, which is given up after 20 ms) and
 -- every row in it has been swept, by a cursor that is saved. Then no sweep can miss a row, and who returns to an older
--- position finds the horizon above it.
+-- position hasn't seen all that the horizon has. Of a transaction that was running when the cursor was saved nothing is in a
+-- slot that goes, so the horizon counts none of them: a transaction that is open for long makes no position too old.
 --
 -- By age, a slot goes when its newest row is older than the retention, and every transaction up to it has been swept, so
 -- that the positions of those who are connected stay good while a transaction is open for long. By size, the oldest goes
@@ -545,7 +546,13 @@ begin
     end if;
     continue when (ready and (too_large or too_old)) is not true;
     execute format('truncate rowcast.change_%s', one_slot);
-    update rowcast.cursor c set horizon = (last_xid::text::numeric + 1)::text::xid8 where c.horizon <= last_xid;
+    update rowcast.cursor c set horizon = (
+      select format('%s:%s:%s', coalesce((array_agg(r order by r))[1], edge.xid), edge.xid, string_agg(r::text, ',' order by r))
+      from (select greatest(pg_snapshot_xmax(c.horizon)::text::numeric, last_xid::text::numeric + 1)::text::xid8) as edge (xid)
+      left join pg_snapshot_xip(swept) as r on r < edge.xid
+      group by edge.xid
+    )::pg_snapshot
+    where last_xid is not null;
     emptied := emptied + 1;
     execute format(sizes, present) into bytes, present_bytes;
   end loop;
@@ -575,7 +582,7 @@ begin
   update rowcast.cursor c
   set system_identifier = (select s.system_identifier::text from pg_control_system() s),
       snapshot = pg_current_snapshot(), target = null, page_id = null,
-      horizon = pg_snapshot_xmax(pg_current_snapshot());
+      horizon = pg_current_snapshot();
   return (select c.snapshot from rowcast.cursor c);
 end
 $$;

@@ -106,6 +106,7 @@ impl Sink for Pipeline {
         self.gateway.doubt(&Concern::Everybody);
         // What was told and is gone may be told anew, under the same ids, as something else.
         self.delivered.clear();
+        self.gateway.forget_position();
         self.gateway.resync(reason);
     }
 }

@@ -1,6 +1,6 @@
 //! The position that every event carries and that a client hands back: "I have seen everything up to here".
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashSet, fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, Serializer};
@@ -82,6 +82,15 @@ impl Seen {
     pub fn is_before(&self, other: &Self) -> bool {
         let stage = |seen: &Self| (seen.xmax, seen.xmin, MOST_RUNNING - seen.count);
         stage(self) < stage(other)
+    }
+
+    /// Whether all that a snapshot sees has been seen.
+    pub fn has_all_of(&self, snapshot: &Snapshot) -> bool {
+        let unseen_by_it: HashSet<u64> =
+            snapshot.in_progress.iter().copied().filter(|xid| *xid < snapshot.xmax).collect();
+        let above = unseen_by_it.iter().filter(|xid| **xid >= self.xmax).count() as u64;
+        self.running().all(|xid| xid >= snapshot.xmax || unseen_by_it.contains(&xid))
+            && snapshot.xmax.saturating_sub(self.xmax) <= above
     }
 
     /// What has been seen at both.
@@ -188,6 +197,18 @@ mod tests {
             assert_eq!(position.to_string().parse(), Ok(position), "{snapshot}");
             assert_eq!(position.seen.snapshot().to_string(), snapshot);
         }
+    }
+
+    #[test]
+    fn a_position_has_all_of_a_snapshot_if_it_lacks_only_what_that_lacks_too() {
+        let has = |position: &str, snapshot: &str| seen(position).has_all_of(&snapshot.parse().unwrap());
+        // Everything, the same, more, and nothing.
+        assert!(has("9:9:", "5:9:5,7") && has("5:9:5,7", "5:9:5,7") && has("5:12:5", "5:9:5,7") && has("1:1:", "1:1:"));
+        // A transaction that the snapshot saw ran still, or was yet to come.
+        assert!(!has("5:9:5,8", "5:9:5,7") && !has("5:8:5,7", "5:9:5,7") && !has("5:5:", "9:9:"));
+        // What was yet to come, or ran, the snapshot hadn't seen either.
+        assert!(has("5:8:5,7", "5:9:5,7,8") && has("5:20:5,7,12", "5:9:5,7") && has("3:3:", "3:9:3,4,5,6,7,8"));
+        assert!(!has("3:3:", "3:9:3,4,5,6,7"));
     }
 
     #[test]

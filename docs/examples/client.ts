@@ -1,4 +1,5 @@
-// A typed client for rowcast: joins rooms, drops repeats, and asks for what it missed when it reconnects.
+// A typed client for rowcast: joins rooms, drops repeats, asks for what it missed when it reconnects, and comes back when
+// it was sent away for saying too much.
 
 import { io, type Socket } from 'socket.io-client'
 // Written by `rowcast types > rowcast-events.ts`, here for the sample marketplace.
@@ -15,19 +16,32 @@ export interface Options {
   userId?: string
   /** Called when events were or may have been lost: load anew what the page shows. */
   reload: (resync: RowcastResync) => void
-  /** Called when the server lets nobody of ours into a room. */
+  /** Called when the server doesn't let us into a room. */
   refused: (room: string, error: string) => void
+  /** Called when the server has ended or refused the connection: sign in anew, then `connect()`. */
+  closed: (message: string) => void
 }
 
 /** Repeats come soon after a reconnect, so a few thousand ids are enough. */
 const IDS_KEPT = 5000
+/** So many rooms are joined with one message. */
+const ROOMS_AT_ONCE = 100
+/** Seconds after which who was sent away for saying too much is heard again, and who is to try again in a moment may. */
+const MINUTE = 60
+const MOMENT = 5
 
 type Hear<Name extends EventName> = (event: EventOf<Name>) => void
 
 export class Rowcast {
+  readonly #options: Options
   readonly #socket: Socket<ServerToClientEvents, ClientToServerEvents>
-  readonly #refused: Options['refused']
   readonly #rooms = new Set<string>()
+  /** Rooms that are to be joined or left with the next message. */
+  readonly #touched = new Set<string>()
+  /** To be called once a room has been entered. */
+  readonly #live = new Map<string, (() => void)[]>()
+  /** Rooms that we have been in since `join`. */
+  readonly #entered = new Set<string>()
   readonly #hearers = new Map<string, Set<Hear<never>>>()
   readonly #seen = new Set<string>()
   /** Of the last event, and of nothing else: see "Position and resume" in docs/frontend.md. */
@@ -35,20 +49,39 @@ export class Rowcast {
   /** Rooms whose missed events are still to come. Until then the position stays where it is, so that nothing is skipped
    *  if the connection ends before. */
   readonly #behind = new Set<string>()
+  /** Rooms that are to be joined once the server hears us again. */
+  readonly #unheard = new Set<string>()
+  #connectedBefore = false
+  #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor({ url, userId, reload, refused }: Options) {
-    this.#refused = refused
-    this.#socket = io(url, {
+  constructor(options: Options) {
+    this.#options = options
+    this.#socket = io(options.url, {
       // A function, so that each reconnect tells the present position.
-      auth: (send) => send({ userId, since: this.#position }),
+      auth: (send) => send({ userId: options.userId, since: this.#position }),
     })
-    this.#socket.on('connect', () => this.#rooms.forEach((room) => this.#enter(room)))
-    this.#socket.on('disconnect', () => this.#behind.clear())
+    this.#socket.on('connect', () => this.#connected())
+    this.#socket.on('disconnect', () => {
+      this.#behind.clear()
+      this.#unheard.clear()
+      clearTimeout(this.#timer)
+    })
+    this.#socket.on('connect_error', ({ message }) => {
+      if (this.#socket.active) return // it tries again by itself
+      if (message.endsWith('try again in a moment')) this.#later(MOMENT, () => this.connect())
+      else options.closed(message)
+    })
+    this.#socket.on('rowcast:closing', ({ reason, message }) => {
+      // After the disconnect that follows, which would clear the timer.
+      if (reason === 'too_many_messages') this.#socket.once('disconnect', () => this.#later(MINUTE, () => this.connect()))
+      else options.closed(message)
+    })
     this.#socket.on('rowcast:resumed', ({ rooms }) => this.#caughtUp(rooms))
     this.#socket.on('rowcast:resync', (resync) => {
       this.#caughtUp(resync.rooms ?? [...this.#behind])
+      if (this.#behind.size === 0) this.#position = resync.position ?? undefined // the former is good no more
       this.#seen.clear() // of another past, the same ids may be of other events
-      reload(resync)
+      options.reload(resync)
     })
     this.#socket.onAny((name: string, event: EventOf<EventName>) => this.#receive(name, event))
   }
@@ -60,28 +93,85 @@ export class Rowcast {
     return () => void hearers.delete(hear)
   }
 
-  /** Enters a room, now and after each reconnect. */
-  join(room: string): void {
+  /** Enters a room, now and after each reconnect. `live` is called once it has been entered: what is loaded from then on
+   *  misses nothing. */
+  join(room: string, live?: () => void): void {
     this.#rooms.add(room)
-    if (this.#socket.connected) this.#enter(room)
+    if (live) this.#live.set(room, [...(this.#live.get(room) ?? []), live])
+    this.#touch([room])
   }
 
   leave(room: string): void {
-    if (this.#rooms.delete(room) && this.#socket.connected) this.#socket.emit('leave', { room })
+    this.#live.delete(room)
+    this.#entered.delete(room)
+    if (this.#rooms.delete(room)) this.#touch([room])
+  }
+
+  /** Connects again, after `closed`. */
+  connect(): void {
+    this.#socket.connect()
   }
 
   close(): void {
     this.#socket.disconnect()
   }
 
-  #enter(room: string): void {
-    if (this.#position !== undefined) this.#behind.add(room)
-    this.#socket.emit('join', { room, since: this.#position ?? null }, (answer) => {
-      if (!answer.success) {
-        this.#behind.delete(room)
-        this.#refused(room, answer.error)
-      } else this.#position ??= answer.position ?? undefined
+  #connected(): void {
+    // The connection ended before any event told where we stand.
+    if (this.#connectedBefore && this.#position === undefined) this.#options.reload(unknown())
+    this.#connectedBefore = true
+    this.#touch(this.#rooms)
+  }
+
+  /** Joins and leaves are told together, however many there are: one message for all that a page does at once. */
+  #touch(rooms: Iterable<string>): void {
+    if (this.#touched.size === 0) queueMicrotask(() => this.#tell())
+    for (const room of rooms) this.#touched.add(room)
+  }
+
+  #tell(): void {
+    const touched = [...this.#touched]
+    this.#touched.clear()
+    if (!this.#socket.connected) return // all rooms are entered when it is
+    const left = touched.filter((room) => !this.#rooms.has(room))
+    this.#caughtUp(left)
+    if (left.length > 0) this.#socket.emit('leave', { rooms: left })
+    const joined = touched.filter((room) => this.#rooms.has(room))
+    while (joined.length > 0) this.#enter(joined.splice(0, ROOMS_AT_ONCE))
+  }
+
+  #enter(rooms: string[]): void {
+    const since = this.#position
+    if (since !== undefined) rooms.forEach((room) => this.#behind.add(room))
+    this.#socket.emit('join', { rooms, since: since ?? null }, (answer) => {
+      if (!answer.success && answer.retryAfter !== undefined) {
+        rooms.forEach((room) => this.#unheard.add(room))
+        this.#later(answer.retryAfter, () => {
+          this.#touch(this.#unheard)
+          this.#unheard.clear()
+        })
+        return
+      }
+      const refused = new Set(answer.success ? answer.refused : rooms)
+      this.#caughtUp([...refused])
+      refused.forEach((room) => this.#options.refused(room, answer.success ? 'you may not join it' : answer.error))
+      if (!answer.success) return
+      this.#position ??= answer.position ?? undefined
+      const entered = rooms.filter((room) => !refused.has(room) && this.#rooms.has(room))
+      const again = entered.filter((room) => this.#entered.has(room))
+      if (since === undefined && again.length > 0) this.#options.reload({ ...unknown(), rooms: again })
+      for (const room of entered) {
+        this.#entered.add(room)
+        const live = this.#live.get(room) ?? []
+        this.#live.delete(room)
+        live.forEach((call) => call())
+      }
     })
+  }
+
+  #later(seconds: number, call: () => void): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(call, seconds * 1000)
   }
 
   #caughtUp(rooms: string[]): void {
@@ -89,7 +179,7 @@ export class Rowcast {
   }
 
   #receive(name: string, event: EventOf<EventName>): void {
-    if (event.metadata === undefined) return // rowcast:resumed and rowcast:resync
+    if (event.metadata === undefined) return // what the server says of the connection
     const { id, position } = event.metadata
     if (this.#behind.size === 0) this.#position = position
     if (this.#seen.has(id)) return
@@ -100,4 +190,8 @@ export class Rowcast {
     }
     this.#hearers.get(name)?.forEach((hear) => hear(event as never))
   }
+}
+
+function unknown(): RowcastResync {
+  return { reason: 'what happened while the connection was down is not known', position: null }
 }

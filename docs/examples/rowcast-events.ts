@@ -758,6 +758,7 @@ export interface RowcastResumed {
 export interface RowcastResync {
   reason: string
   rooms?: string[]
+  position: string | null
 }
 
 // Messages of clients.
@@ -765,6 +766,8 @@ export interface RowcastResync {
 export interface Refused {
   success: false
   error: string
+  /** Seconds until one is heard again, where one has said too much. */
+  retryAfter?: number
 }
 
 /** The acknowledgement of a message. */
@@ -773,11 +776,12 @@ export type Ack<Answer> = (answer: Answer | Refused) => void
 /** A message's arguments: the acknowledgement may be left out. */
 export type Call<Payload, Answer> = [payload: Payload] | [payload: Payload, ack: Ack<Answer>]
 
-/** The room, and from which position on it is heard; `rooms` where the message means several. */
+/** The room, and from which position on it is heard; `rooms` where the message means several, `refused` those that one may not join. */
 export interface RoomAnswer {
   success: true
   room: string
   rooms?: string[]
+  refused?: string[]
   position: string | null
 }
 
@@ -870,16 +874,16 @@ export interface ClientToServerEvents {
   'auth:renew': (...args: [] | [ack: Ack<Renewed>] | Call<{ token: string }, Renewed>) => void
   /** Tells the others in a room that one is typing; without `typing: false` that ends by itself. */
   'chat:typing': (...args: Call<{ room: string; typing?: boolean }, RoomAnswer>) => void
-  /** Joins a room; with `since`, what was missed since then comes first. */
-  join: (...args: Call<{ room: string; since?: string | null }, RoomAnswer>) => void
+  /** Joins a room, or several; with `since`, what was missed since then comes first. */
+  join: (...args: Call<{ room: string; since?: string | null } | { rooms: string[]; since?: string | null }, RoomAnswer>) => void
   /** Joins `product:{id}`. */
   'join:product': (...args: Call<{ productId: string | number; since?: string | null }, RoomAnswer>) => void
   /** Joins `seller:{id}`. Without the id: all of one's own. */
   'join:seller': (...args: [] | [ack: Ack<RoomAnswer>] | Call<{ sellerId?: string | number | null; since?: string | null }, RoomAnswer>) => void
   /** Joins `storefront:{id}`. */
   'join:storefront': (...args: Call<{ sellerId: string | number; since?: string | null }, RoomAnswer>) => void
-  /** Leaves a room. */
-  leave: (...args: Call<{ room: string }, RoomAnswer>) => void
+  /** Leaves a room, or several. */
+  leave: (...args: Call<{ room: string } | { rooms: string[] }, RoomAnswer>) => void
   /** Leaves `product:{id}`. */
   'leave:product': (...args: Call<{ productId: string | number }, RoomAnswer>) => void
   /** Leaves `seller:{id}`. Without the id: all of one's own. */

@@ -64,7 +64,7 @@ const START_ANEW: &str = "select rowcast.start_anew()::text";
 
 /// Whoever stands before a loss can't be told all that happened since.
 const FORGET_THE_PAST: &str = "
-update rowcast.cursor set horizon = pg_snapshot_xmax(pg_current_snapshot())
+update rowcast.cursor set horizon = pg_current_snapshot()
 from (select set_config('synchronous_commit', 'local', true)) as here";
 
 const SAVE: &str = "

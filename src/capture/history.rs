@@ -76,16 +76,15 @@ const CHECKING: &str = "holding a position against the change log";
 /// Holds a position against the database as it is now, and gives what the cursor on its disk has seen.
 async fn check(sweeper: &Sweeper, since: Position) -> Result<Result<Seen, Unknown>, CaptureError> {
     let row = sweeper.connection().query_typed_one(STAND, &[]).await?;
-    let number = |column: usize| -> Result<u64, CaptureError> {
-        let text: &str = row.try_get(column)?;
-        text.parse().map_err(|_| CaptureError::Log(format!("expected a number, found {text:?}")))
+    let system: &str = row.try_get(0)?;
+    let system: u64 = system.parse().map_err(|_| CaptureError::Log(format!("system identifier {system:?}")))?;
+    let snapshot = |column: usize| -> Result<Snapshot, CaptureError> {
+        row.try_get::<_, &str>(column)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))
     };
-    let (system, database, horizon) = (number(0)?, row.try_get::<_, u32>(1)?, number(2)?);
-    let saved: Snapshot = row.try_get::<_, &str>(3)?.parse().map_err(|error| CaptureError::Log(format!("{error}")))?;
-    let on_disk = Seen::of(&saved);
+    let (database, horizon, on_disk) = (row.try_get::<_, u32>(1)?, snapshot(2)?, Seen::of(&snapshot(3)?));
     Ok(if (since.system, since.database) != (system, database) {
         Err(Unknown::OtherDatabase)
-    } else if since.seen.xmin < horizon {
+    } else if !since.seen.has_all_of(&horizon) {
         Err(Unknown::TooOld)
     } else if on_disk.is_before(&since.seen) {
         Err(Unknown::Ahead)

@@ -60,7 +60,7 @@ pub trait Sink: Send {
     /// Takes a page of changes: it is done with them when it returns. After an error the same page comes again.
     fn page(&mut self, page: Page) -> impl Future<Output = Result<(), SinkError>> + Send;
 
-    /// A sweep is complete: whoever has heard everything up to now stands here.
+    /// A sweep is complete, or the cursor was saved: whoever has heard everything up to now stands here.
     fn swept(&mut self, position: Position);
 
     /// The watched tables are now these.

@@ -95,7 +95,14 @@ impl Document {
                 json!({
                     "type": "object",
                     "required": ["success", "error"],
-                    "properties": { "success": { "const": false }, "error": { "type": "string" } },
+                    "properties": {
+                        "success": { "const": false },
+                        "error": { "type": "string" },
+                        "retryAfter": {
+                            "type": "integer",
+                            "description": "Seconds until one is heard again, where one has said too much.",
+                        },
+                    },
                 }),
             ),
         ];

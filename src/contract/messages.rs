@@ -42,7 +42,7 @@ impl Answered {
     pub fn about(self) -> &'static str {
         match self {
             Self::Joined => {
-                "The room, and from which position on it is heard; `rooms` where the message means several."
+                "The room, and from which position on it is heard; `rooms` where the message means several, `refused` those that one may not join."
             }
             Self::Pong => "How far the server has come, null until its first sweep, and its time.",
             Self::Listed => {
@@ -57,7 +57,8 @@ impl Answered {
         let position = Field::new("position", Shape::Text.or_null());
         match self {
             Self::Joined => {
-                vec![Field::new("room", Shape::Text), Field::optional("rooms", Shape::array(Shape::Text)), position]
+                let rooms = |key| Field::optional(key, Shape::array(Shape::Text));
+                vec![Field::new("room", Shape::Text), rooms("rooms"), rooms("refused"), position]
             }
             Self::Pong => vec![position, Field::new("time", Shape::Timestamp)],
             Self::Listed => vec![
@@ -92,6 +93,7 @@ fn subject() -> Shape {
 /// Every message, in alphabetical order.
 pub fn all(catalog: &Catalog) -> Vec<Message> {
     let room = || Field::new("room", Shape::Text);
+    let rooms = || Field::new("rooms", Shape::array(Shape::Text));
     let since = || Field::optional("since", Shape::Text.or_null());
     let message = |name: &str, about: &str, payload: Vec<Vec<Field>>, optional: bool, answer: Answered| Message {
         name: name.to_owned(),
@@ -112,12 +114,12 @@ pub fn all(catalog: &Catalog) -> Vec<Message> {
         message("ping", "Asks whether the server is there, and how far it has come.", vec![], true, Answered::Pong),
         message(
             "join",
-            "Joins a room; with `since`, what was missed since then comes first.",
-            one(vec![room(), since()]),
+            "Joins a room, or several; with `since`, what was missed since then comes first.",
+            vec![vec![room(), since()], vec![rooms(), since()]],
             false,
             Answered::Joined,
         ),
-        message("leave", "Leaves a room.", one(vec![room()]), false, Answered::Joined),
+        message("leave", "Leaves a room, or several.", vec![vec![room()], vec![rooms()]], false, Answered::Joined),
         message(
             "chat:typing",
             "Tells the others in a room that one is typing; without `typing: false` that ends by itself.",
@@ -203,7 +205,11 @@ pub fn notices() -> Vec<Notice> {
         Notice {
             kind: "rowcast:resync",
             about: "What was missed can't be sent: load anew what is shown of these rooms, of all where they are missing.",
-            data: vec![Field::new("reason", Shape::Text), Field::optional("rooms", Shape::array(Shape::Text))],
+            data: vec![
+                Field::new("reason", Shape::Text),
+                Field::optional("rooms", Shape::array(Shape::Text)),
+                Field::new("position", Shape::Text.or_null()),
+            ],
         },
     ]
 }

@@ -81,6 +81,8 @@ const MESSAGES: &str = "
 export interface Refused {
   success: false
   error: string
+  /** Seconds until one is heard again, where one has said too much. */
+  retryAfter?: number
 }
 
 /** The acknowledgement of a message. */

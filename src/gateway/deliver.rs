@@ -25,7 +25,7 @@ impl Gateway {
         for client in self.shared.rooms.everyone() {
             if !client.session.hold.reload(reason) {
                 self.shared.note(&client.session, What::resync(reason));
-                self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[] });
+                self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[], position: self.shared.position() });
             }
         }
     }

@@ -54,6 +54,9 @@ struct Done {
     /// All of them, where a message means several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rooms: Vec<Room>,
+    /// Of those that were named, the ones that the client may not join.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Room>,
     /// Live from here.
     position: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,8 +213,8 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
             time: Some(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
             ..Done::default()
         }),
-        "join" => join(shared, session, vec![room(payload)?], payload),
-        "leave" => leave(shared, session, vec![room(payload)?]),
+        "join" => join(shared, session, rooms(payload, shared.max_rooms)?, payload),
+        "leave" => leave(shared, session, rooms(payload, shared.max_rooms)?),
         TYPING => {
             let room = room(payload)?;
             shared.typing(session, &room, payload)?;
@@ -236,26 +239,47 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
 
 /// The `room` of a payload.
 pub(super) fn room(payload: &Value) -> Result<Room, String> {
-    let name = match payload.get("room") {
-        Some(Value::String(name)) => name,
-        Some(other) => return Err(format!("room: expected a string, found {}", kind(other))),
-        None => return Err("expected an object with the key room, as in { room: \"product:1\" }".to_owned()),
-    };
-    Room::new(name)
-        .ok_or_else(|| format!("room: expected a name of 1 to {MAX_LENGTH} bytes, without control characters"))
+    match payload.get("room") {
+        Some(name) => named("room", name),
+        None => Err("expected an object with the key room, as in { room: \"product:1\" }".to_owned()),
+    }
 }
 
+/// The `room` of a payload, or its `rooms`: not more than a connection may be in, since each is looked at.
+fn rooms(payload: &Value, max: usize) -> Result<Vec<Room>, String> {
+    match (payload.get("rooms"), payload.get("room")) {
+        (None, _) => Ok(vec![room(payload)?]),
+        (Some(_), Some(_)) => Err("expected the key room or the key rooms, found both".to_owned()),
+        (Some(Value::Array(names)), None) if !(1..=max).contains(&names.len()) => {
+            Err(format!("rooms: expected 1 to {max} rooms, found {}", names.len()))
+        }
+        (Some(Value::Array(names)), None) => names.iter().map(|name| named("rooms", name)).collect(),
+        (Some(other), None) => Err(format!("rooms: expected an array of strings, found {}", kind(other))),
+    }
+}
+
+fn named(key: &str, name: &Value) -> Result<Room, String> {
+    let Value::String(name) = name else { return Err(format!("{key}: expected a string, found {}", kind(name))) };
+    Room::new(name)
+        .ok_or_else(|| format!("{key}: expected a name of 1 to {MAX_LENGTH} bytes, without control characters"))
+}
+
+/// Joins those of the rooms that the client may join, and tells of the others.
 fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -> Result<Done, String> {
     let since = since(payload, "since")?.map(str::parse::<Position>);
     // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
     // Held until the rooms are entered: see `Shared::change_over`.
     let signed_in = session.sign_in_lock().read().expect("no panic under the lock");
-    if let Some(denied) = rooms.iter().find(|room| !shared.policy.may_join(&signed_in.identity, room)) {
-        shared.note(session, What::Refused { room: denied.to_string() });
-        return Err(format!("there is no room {:?} that you may join", denied.as_str()));
+    let (rooms, refused): (Vec<Room>, Vec<Room>) =
+        rooms.into_iter().partition(|room| shared.policy.may_join(&signed_in.identity, room));
+    for room in &refused {
+        shared.note(session, What::Refused { room: room.to_string() });
     }
     if rooms.is_empty() {
-        return Err("there is no room of that kind that you may join".to_owned());
+        return Err(match refused.first() {
+            Some(room) => format!("there is no room {:?} that you may join", room.as_str()),
+            None => "there is no room of that kind that you may join".to_owned(),
+        });
     }
     let mut missed = false;
     let begin = || {
@@ -270,7 +294,7 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
     shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;
     drop(signed_in);
     shared.note_arrivals(session, &rooms);
-    Ok(Done { missed, ..done(shared, rooms) })
+    Ok(Done { missed, refused, ..done(shared, rooms) })
 }
 
 fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {

@@ -194,6 +194,11 @@ impl Gateway {
         &self.shared.limits
     }
 
+    /// What the positions rest on that were told so far is another now: until there is a new one, none is told.
+    pub fn forget_position(&self) {
+        *self.shared.position.lock().expect("no panic under the lock") = None;
+    }
+
     /// From now on acknowledgements name this position: every change below it has been delivered.
     pub fn set_position(&self, position: Position) {
         *self.shared.position.lock().expect("no panic under the lock") = Some(position);

@@ -36,6 +36,8 @@ pub(super) struct Resync<'a> {
     /// Which rooms are concerned; all of the client's if there are none here.
     #[serde(skip_serializing_if = "<[Room]>::is_empty")]
     pub rooms: &'a [Room],
+    /// Where the client stands once it has loaded anew; the one that it had is good no more.
+    pub position: Option<Position>,
 }
 
 #[derive(Serialize)]
@@ -81,7 +83,8 @@ async fn tell_all(shared: &Shared, client: &Client) -> Result<(), Gone> {
             Next::Replay(missed) => resume(shared, client, missed).await?,
             Next::Reload(reason) => {
                 shared.note(&client.session, What::resync(&reason));
-                send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &[] }).await?;
+                send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &[], position: shared.position() })
+                    .await?;
             }
             Next::Event(held) => send(shared, client, &held.kind, &*held.envelope).await?,
             Next::Done => return Ok(()),
@@ -106,7 +109,7 @@ async fn resume(shared: &Shared, client: &Client, missed: Missed) -> Result<(), 
         Err(_) => "what was missed could not be told in time".to_owned(),
     };
     shared.note(&client.session, What::resync(&reason));
-    send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &missed.rooms }).await
+    send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &missed.rooms, position: shared.position() }).await
 }
 
 async fn replay<'a>(shared: &Shared, client: &Client, missed: &'a Missed) -> Result<Result<Resumed<'a>, String>, Gone> {

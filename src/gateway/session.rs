@@ -205,7 +205,11 @@ fn open(shared: &Shared, client: &Client) -> bool {
         if let Some(Err(error)) = &session.since {
             let reason = format!("auth.since: {error}");
             shared.note(session, What::resync(&reason));
-            shared.send(client, RESYNC, &Resync { reason: &reason, rooms: &session.own_rooms });
+            shared.send(
+                client,
+                RESYNC,
+                &Resync { reason: &reason, rooms: &session.own_rooms, position: shared.position() },
+            );
         }
     }
     begun

@@ -10,6 +10,7 @@ use crate::{
         client::Client,
         database::Database,
         eventually,
+        server::Server,
         service::{Service, url},
     },
 };
@@ -107,6 +108,54 @@ async fn a_long_transaction_has_nobody_hear_again_what_they_heard_meanwhile_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_log_gives_up_behind_a_long_transaction_makes_no_position_too_old_that_has_seen_it() {
+    // On a server of its own, where no other test has a transaction open.
+    let server = Server::start(&[]).await;
+    let database = Database::marketplace_on(&server.url).await;
+    database.run("update products set seller_id = 'seller-1'").await;
+    let service = Service::start(&database).await;
+    let mut client = seller(&service, None).await;
+    let early = client.emit_with_ack("ping", Value::Null).await["position"].as_str().unwrap().to_owned();
+    database.run("update products set stock = 100 where id = 'product-1'").await;
+    let mut long = database.connect().await;
+    let pending = long.transaction().await.unwrap();
+    pending.execute("update products set stock = 777 where id = 'product-2'", &[]).await.unwrap();
+    database.run("update products set stock = 101 where id = 'product-1'").await;
+
+    // The slots but the one that it wrote to are emptied, as above the limit, and what they held lies beyond it.
+    let beyond = "select count(*) from rowcast.cursor, pg_stat_activity
+                  where backend_xid is not null and pg_snapshot_xmax(horizon)::text::numeric > backend_xid::text::numeric";
+    eventually("the log has given up changes of after it began", async || {
+        database.run("update products set stock = stock + 1 where id = 'product-3'").await;
+        database.run("select rowcast.rotate('1 day', 1)").await;
+        database.count(beyond).await > 0
+    })
+    .await;
+    database.run("update products set stock = 102 where id = 'product-1'").await;
+    let heard =
+        client.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 102).await;
+    let held = "select count(*) from rowcast.cursor where pg_snapshot_xmax(snapshot)::text::numeric > (
+                  select max(xid::text::numeric) from rowcast.change) and exists (select from rowcast.change)";
+    eventually("the cursor is saved behind it", async || database.count(held).await == 1).await;
+    let since = client.emit_with_ack("ping", Value::Null).await["position"].as_str().unwrap().to_owned();
+    drop((client, heard));
+    assert!(told_to_load_anew(&service, &early).await.contains("older than what the change log keeps"));
+
+    database.run("update products set stock = 103 where id = 'product-1'").await;
+    let mut back = seller(&service, Some(&since)).await;
+    let told = back.events_until(|name, _| name == "rowcast:resumed" || name == "rowcast:resync").await;
+    assert_eq!(told.last().unwrap().0, "rowcast:resumed", "{told:?}");
+    assert!(told.iter().any(|(_, event)| event["data"]["newStock"] == 103), "{told:?}");
+    pending.commit().await.unwrap();
+    back.events_until(|name, event| name == "product:stock_changed" && event["data"]["newStock"] == 777).await;
+    drop(back);
+    let mut again = seller(&service, Some(&since)).await;
+    let told = again.events_until(|name, _| name == "rowcast:resumed" || name == "rowcast:resync").await;
+    assert!(told.iter().any(|(_, event)| event["data"]["newStock"] == 777), "{told:?}");
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whose_right_ended_while_it_was_away_does_not_hear_what_happened_while_it_had_it() {
     let database = Database::marketplace().await;
     let service = Service::start(&database).await;
@@ -153,7 +202,7 @@ async fn a_position_that_is_too_old_or_of_another_database_or_forged_is_answered
     let mut ahead: rowcast::position::Position = since.parse().unwrap();
     ahead.seen = rowcast::position::Seen::below(ahead.seen.xmin + 1_000_000_000);
     assert!(told_to_load_anew(&service, &ahead.to_string()).await.contains("ahead of this database"));
-    database.run("update rowcast.cursor set horizon = (pg_snapshot_xmax(pg_current_snapshot())::text::numeric + 1)::text::xid8").await;
+    database.run("update rowcast.cursor set horizon = format('%1$s:%1$s:', pg_snapshot_xmax(pg_current_snapshot())::text::numeric + 1)::pg_snapshot").await;
     assert!(told_to_load_anew(&service, &since).await.contains("older than what the change log keeps"));
     service.stop().await;
     elsewhere.stop().await;

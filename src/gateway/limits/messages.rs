@@ -17,9 +17,12 @@ const LIMIT: &str = "messages_per_minute";
 
 /// What a refused message is acknowledged with.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Refusal<'a> {
     success: bool,
     error: &'a str,
+    /// Seconds until the client is heard again.
+    retry_after: u64,
 }
 
 /// What becomes of a message.
@@ -58,7 +61,7 @@ impl Shared {
         let error = format!(
             "you have sent {most} messages within a minute, which is the most that are heard; try again in {seconds} s"
         );
-        let sent = ack.send(&Refusal { success: false, error: &error });
+        let sent = ack.send(&Refusal { success: false, error: &error, retry_after: seconds });
         if verdict == Verdict::Dismissed(seconds) {
             self.dismiss(client, &Farewell { reason: TOO_MANY_MESSAGES, message: error });
         } else if let Err(SendError::Socket(SocketError::InternalChannelFull)) = sent {

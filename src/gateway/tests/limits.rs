@@ -34,6 +34,7 @@ async fn the_third_message_too_many_disconnects_with_a_reason_and_disturbs_nobod
         let refused = flood.emit_with_ack("join", json!({ "room": "product:1" })).await;
         let error = refused["error"].as_str().expect("a sentence");
         assert_eq!(refused["success"], false);
+        assert!(refused["retryAfter"].as_u64().is_some_and(|seconds| (1..=60).contains(&seconds)), "{refused}");
         assert!(
             error.starts_with("you have sent 5 messages within a minute") && error.contains("try again in "),
             "{error}"

@@ -5,20 +5,35 @@ use super::*;
 #[tokio::test]
 async fn a_client_whose_position_is_not_known_any_more_is_told_to_load_anew() {
     let server = Server::default().await;
+    server.gateway.set_position(position(50));
+    let now = position(50).to_string();
     let mut client = server.connect_with(json!({ "userId": "b1", "since": position(1).to_string() })).await;
-    assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "too old", "rooms": ["user:b1"] }));
+    assert_eq!(
+        client.event_named("rowcast:resync").await,
+        json!({ "reason": "too old", "rooms": ["user:b1"], "position": now })
+    );
     let ack = client.emit_with_ack("join", json!({ "room": "product:2", "since": "what?" })).await;
     assert_eq!(ack["success"], true, "{ack}");
     let resync = client.event_named("rowcast:resync").await;
     assert!(resync["reason"].as_str().is_some_and(|reason| reason.starts_with("since: not a position")), "{resync}");
+    assert_eq!(resync["position"], now);
     let ack = client.emit_with_ack("join", json!({ "room": "product:1", "since": position(4).to_string() })).await;
     assert_eq!(ack["success"], true, "{ack}");
-    assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "too old", "rooms": ["product:1"] }));
+    assert_eq!(
+        client.event_named("rowcast:resync").await,
+        json!({ "reason": "too old", "rooms": ["product:1"], "position": now })
+    );
 
     server.gateway.deliver(&event(60, vec![audience(&["product:1"], "all")]));
     assert_eq!(id(&client.event_named("product:updated").await), 60);
+    // Nothing that was told before is good for a position.
+    server.gateway.forget_position();
     server.gateway.resync("the database was restored");
-    assert_eq!(client.event_named("rowcast:resync").await, json!({ "reason": "the database was restored" }));
+    assert_eq!(
+        client.event_named("rowcast:resync").await,
+        json!({ "reason": "the database was restored", "position": null })
+    );
+    assert_eq!(client.emit_with_ack("ping", Value::Null).await["position"], Value::Null);
 }
 
 #[tokio::test]

@@ -108,6 +108,31 @@ async fn a_room_that_was_left_is_not_heard() {
 }
 
 #[tokio::test]
+async fn several_rooms_are_joined_and_left_with_one_message_and_those_that_are_closed_are_named() {
+    let server = Server::default().await;
+    server.gateway.set_position(position(7));
+    let mut client = server.connect("b1").await;
+    let rooms = json!({ "rooms": ["product:1", "seller:s1", "product:2", "nosuch:1"], "since": null });
+    assert_eq!(
+        client.emit_with_ack("join", rooms).await,
+        json!({
+            "success": true, "room": "product:1", "rooms": ["product:1", "product:2"], "refused": ["seller:s1", "nosuch:1"],
+            "position": position(7).to_string(),
+        })
+    );
+    let one = client.emit_with_ack("join", json!({ "rooms": ["product:3"] })).await;
+    assert_eq!(one, json!({ "success": true, "room": "product:3", "position": position(7).to_string() }));
+    let none = client.emit_with_ack("join", json!({ "rooms": ["seller:s1", "nosuch:1"] })).await;
+    assert_eq!(none, json!({ "success": false, "error": "there is no room \"seller:s1\" that you may join" }));
+
+    client.emit_with_ack("leave", json!({ "rooms": ["product:2", "product:3", "product:4"] })).await;
+    for (id, product) in [(1, "product:2"), (2, "product:3"), (3, "seller:s1"), (4, "product:1")] {
+        server.gateway.deliver(&event(id, vec![audience(&[product], "all")]));
+    }
+    assert_eq!(id(&client.event_named("product:updated").await), 4);
+}
+
+#[tokio::test]
 async fn a_closed_room_and_one_that_does_not_exist_are_denied_in_the_same_words() {
     let server = Server::default().await;
     let mut client = server.connect("b1").await;
@@ -129,11 +154,16 @@ async fn malformed_messages_are_answered_with_what_is_wrong_and_harm_nobody() {
     let mut bystander = server.connect("b2").await;
     let client = server.connect("b1").await;
     let too_large = json!(["join", { "room": "x".repeat(70_000) }]).to_string();
-    let wrong: [(&str, &str); 9] = [
+    let wrong: [(&str, &str); 14] = [
         (r#"["join"]"#, "expected an object with the key room"),
         (r#"["join",{"room":7}]"#, "room: expected a string, found a number"),
         (r#"["join",{"room":""}]"#, "room: expected a name of 1 to 256 bytes"),
         (r#"["join",{"room":"product:1\u0000"}]"#, "room: expected a name of 1 to 256 bytes"),
+        (r#"["join",{"rooms":"product:1"}]"#, "rooms: expected an array of strings, found a string"),
+        (r#"["join",{"rooms":["product:1",2]}]"#, "rooms: expected a string, found a number"),
+        (r#"["join",{"rooms":[]}]"#, "rooms: expected 1 to 2 rooms, found 0"),
+        (r#"["leave",{"rooms":["product:1","product:2","product:3"]}]"#, "rooms: expected 1 to 2 rooms, found 3"),
+        (r#"["join",{"room":"product:1","rooms":["product:1"]}]"#, "found both"),
         (r#"["join",{"room":"product:1","since":1}]"#, "since: expected the position of an event"),
         (r#"["join:product",{"productId":{}}]"#, "productId: expected a string"),
         (r#"["join:nothing",{}]"#, "unknown message"),

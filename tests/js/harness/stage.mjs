@@ -6,10 +6,10 @@ import { connect } from './socket.mjs'
 
 /**
  * What most tests stand on: a database with the marketplace, the service on it, the application beside it; the service with
- * the rules of the directory `catalog` and the settings `gateway`, where they are given.
+ * the rules of the directory `catalog` and the settings `gateway` and `auth` (see startService), where they are given.
  * `end` stops everything, the last first.
  */
-export async function stage({ app = true, catalog, gateway } = {}) {
+export async function stage({ app = true, catalog, gateway, auth } = {}) {
   const endings = []
   const end = () => runAll(endings.splice(0).reverse())
   try {
@@ -19,7 +19,7 @@ export async function stage({ app = true, catalog, gateway } = {}) {
     await migrate(database.url)
     const application = app ? await startApp(database.url) : null
     if (application) endings.push(application.stop)
-    const service = await startService(database.url, { origin: application?.url, catalog, gateway })
+    const service = await startService(database.url, { origin: application?.url, catalog, gateway, auth })
     endings.push(service.stop)
 
     return {
