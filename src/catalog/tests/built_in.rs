@@ -151,6 +151,31 @@ async fn viewers_of_the_old_id_hear_that_it_changed() {
     assert_eq!(data(&events, "product:updated")[1].1, r#"productId="p" sellerId="s" changes={"id":"p"}"#);
 }
 
+#[tokio::test]
+async fn the_store_that_a_product_leaves_hears_that_it_has_gone_and_no_more() {
+    let before = |status: &str| format!(r#""id":"p0","seller_id":"s0","name":"Cup","status":"{status}""#);
+    let (left, new) = (r#"productId="p0" sellerId="s0" changes={"sellerId":"s"}"#, "product:updated seller:s user:s");
+    for (was, is, rooms) in [
+        ("active", "active", "product:p product:p0 storefront:s | seller:s0 user:s0 | storefront:s0"),
+        ("active", "draft", "seller:s0 user:s0 | product:p0 storefront:s0"),
+        ("draft", "active", "seller:s0 user:s0 | product:p storefront:s"),
+        ("draft", "archived", "seller:s0 user:s0"),
+    ] {
+        let after = format!(r#""status":"{is}""#);
+        let (lines, events) = heard("products", Some(&before(was)), Some(&after)).await;
+        assert_eq!(lines, [format!("{new} | {rooms}")], "{was} to {is}");
+        let told = data(&events, "product:updated");
+        let (_, data) = told.iter().find(|(rooms, _)| rooms.contains("seller:s0")).expect("the seller that it leaves");
+        assert_eq!(data, left, "{was} to {is}");
+        let (_, data) = told.last().expect("somebody");
+        match (was, is) {
+            ("active", "active") => assert_eq!(data, left),
+            ("active", "draft") => assert_eq!(data, r#"productId="p0" sellerId="s0" changes={"status":"hidden"}"#),
+            _ => {}
+        }
+    }
+}
+
 /// Table, the row before and after as differences from the defaults, and the lines that are heard.
 type Case = (&'static str, Option<String>, Option<String>, Vec<String>);
 

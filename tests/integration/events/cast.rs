@@ -57,6 +57,10 @@ pub const SELLER_1: Group = &[
     "helper-1",
     "admin-1 at seller-1's dashboard",
 ];
+/// The same, by whether they see product-1's page.
+pub const SELLER_1_ON_PAGE: Group = &["seller-1 on product-1's page"];
+pub const SELLER_1_ELSEWHERE: Group =
+    &["seller-1", "seller-1 without a dashboard", "helper-1", "admin-1 at seller-1's dashboard"];
 pub const SELLER_2: Group = &["seller-2"];
 pub const SELLER_3: Group = &["seller-3", "seller-3 without a dashboard", "admin-1 at seller-3's dashboard"];
 /// Those at a store's dashboard, in its room.

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::{
     cast::{
-        ADMIN_1, BUYER_1, BUYER_4, Group, HOLDERS_OF_1, SELLER_1, SELLER_2, VIEWERS_OF_1, VIEWERS_OF_2, VIEWERS_OF_13,
-        VISITORS_OF_1, VISITORS_OF_2,
+        ADMIN_1, BUYER_1, BUYER_4, Group, HOLDERS_OF_1, SELLER_1, SELLER_1_ELSEWHERE, SELLER_1_ON_PAGE, SELLER_2,
+        VIEWERS_OF_1, VIEWERS_OF_2, VIEWERS_OF_13, VISITORS_OF_1, VISITORS_OF_2,
     },
     compare::GENERATED,
     row::{Row, row},
 };
 
 pub fn rows() -> Vec<Row> {
-    [created(), updated(), hidden(), deleted(), prices()].concat()
+    [created(), updated(), hidden(), moved(), deleted(), prices()].concat()
 }
 
 /// The data of `product:updated`, of a product of seller-1.
@@ -243,6 +243,82 @@ fn hidden() -> Vec<Row> {
                 &[SELLER_1, HOLDERS_OF_1],
                 json!({ "productId": "product-1", "sellerId": "seller-1", "oldPrice": "24.00", "newPrice": "25.00" }),
             ),
+    ]
+}
+
+/// Products of seller-1 that become seller-2's. What their new owner does with them is no business of the old.
+fn moved() -> Vec<Row> {
+    let of_new = |product: &str, changes: Value| -> Value {
+        json!({ "productId": product, "sellerId": "seller-2", "changes": changes })
+    };
+    let left = |product: &str| changes(product, json!({ "sellerId": "seller-2" }));
+    vec![
+        row(
+            "a product moves to another store, and gets another name and sku there",
+            "update products set seller_id = 'seller-2', name = 'Mug', sku = 'N-1' where id = 'product-1'",
+        )
+        .heard(
+            "product:updated",
+            &[SELLER_2],
+            of_new("product-1", json!({ "name": "Mug", "sellerId": "seller-2", "sku": "N-1" })),
+        )
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_1, SELLER_1_ON_PAGE, VISITORS_OF_2],
+            of_new("product-1", json!({ "name": "Mug", "sellerId": "seller-2" })),
+        )
+        .heard("product:updated", &[SELLER_1_ELSEWHERE, VISITORS_OF_1], left("product-1")),
+        row(
+            "a product moves to another store under another id, and the store that it leaves knows it by the old one",
+            "update products set seller_id = 'seller-2', id = 'product-20' where id = 'product-1'",
+        )
+        .heard(
+            "product:updated",
+            &[SELLER_2, VIEWERS_OF_1, SELLER_1_ON_PAGE, VISITORS_OF_2],
+            of_new("product-20", json!({ "id": "product-20", "sellerId": "seller-2" })),
+        )
+        .heard("product:updated", &[SELLER_1_ELSEWHERE, VISITORS_OF_1], left("product-1")),
+        row(
+            "a draft moves to another store, where it is edited",
+            "update products set seller_id = 'seller-2', name = 'Butter dish' where id = 'product-13'",
+        )
+        .heard(
+            "product:updated",
+            &[SELLER_2],
+            of_new("product-13", json!({ "name": "Butter dish", "sellerId": "seller-2" })),
+        )
+        .heard("product:updated", &[SELLER_1], left("product-13")),
+        row(
+            "a product moves to another store and becomes a draft there",
+            "update products set seller_id = 'seller-2', name = 'Mug', status = 'draft' where id = 'product-1'",
+        )
+        .heard(
+            "product:updated",
+            &[SELLER_2],
+            of_new("product-1", json!({ "name": "Mug", "sellerId": "seller-2", "status": "draft" })),
+        )
+        .heard("product:updated", &[SELLER_1], left("product-1"))
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_1, VISITORS_OF_1],
+            changes("product-1", json!({ "status": "hidden" })),
+        ),
+        row(
+            "a draft moves to another store and is published there",
+            "update products set seller_id = 'seller-2', name = 'Butter dish', status = 'active'
+             where id = 'product-13'",
+        )
+        .heard(
+            "product:updated",
+            &[SELLER_2],
+            of_new("product-13", json!({ "name": "Butter dish", "sellerId": "seller-2", "status": "active" })),
+        )
+        .heard("product:updated", &[SELLER_1], left("product-13"))
+        .heard(
+            "product:updated",
+            &[VIEWERS_OF_13, VISITORS_OF_2],
+            of_new("product-13", json!({ "status": "active" })),
+        ),
     ]
 }
 
