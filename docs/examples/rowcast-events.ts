@@ -129,6 +129,7 @@ export type CartUpdatedData = {
 
 /**
  * What is in a cart changes: the action is added, updated, removed or cleared.
+ * A cart becomes another buyer's, or a guest's: to who had it, it is cleared.
  * Rooms: user:{id}.
  */
 export type CartUpdated = Envelope<'cart:updated', CartUpdatedData, 'cartId'>

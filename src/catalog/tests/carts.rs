@@ -75,12 +75,33 @@ async fn who_gets_a_cart_hears_of_everything_in_it() {
         (cart("null", one), cart(r#""b""#, one), vec!["cart:updated user:b"]),
         (cart("null", one), cart(r#""b""#, two), vec!["cart:updated user:b"; 2]),
         (cart("null", "[]"), cart(r#""b""#, "[]"), vec![]),
-        (cart(r#""b""#, one), cart(r#""b2""#, one), vec!["cart:updated user:b2"]),
-        (cart(r#""b""#, one), cart("null", one), vec![]),
     ] {
         let (lines, events) = heard("carts", Some(&old), Some(&new)).await;
         assert_eq!(lines, expected, "{old} to {new}");
         assert!(events.iter().all(|event| audiences(event)[0].1.contains(r#"action="added""#)), "{old} to {new}");
+    }
+}
+
+#[tokio::test]
+async fn to_who_had_a_cart_it_is_cleared_and_what_becomes_of_it_is_not_told() {
+    let cart = |buyer: &str, more: &str| format!(r#""buyer_id":{buyer},{more}"#);
+    let had = items(r#"[{"productId":"p","quantity":2},{"productId":"q"}]"#);
+    let has = items(r#"[{"productId":"r"}]"#);
+    let (gone, new) = ("cart:updated user:b", "cart:updated user:b2");
+    for (old, new, expected) in [
+        (cart(r#""b""#, &had), cart(r#""b2""#, &had), vec![new, new, gone]),
+        (cart(r#""b""#, &had), cart(r#""b2""#, &format!(r#"{has},"seller_id":"s2""#)), vec![new, gone]),
+        (cart(r#""b""#, &had), cart("null", &has), vec![gone]),
+        (cart(r#""b""#, &had), cart("\"\"", &has), vec![gone]),
+        (cart(r#""b""#, &items("[]")), cart(r#""b2""#, &has), vec![new]),
+        (cart("\"\"", &had), cart("null", &has), vec![]),
+    ] {
+        let (lines, events) = heard("carts", Some(&old), Some(&new)).await;
+        assert_eq!(lines, expected, "{old} to {new}");
+        if expected.contains(&gone) {
+            let cleared = r#"cartId="c" sellerId="s" action="cleared" items=[] changed=null"#;
+            assert_eq!(audiences(events.last().expect("it is told"))[0].1, cleared, "{old} to {new}");
+        }
     }
 }
 

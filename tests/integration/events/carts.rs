@@ -8,7 +8,7 @@ use super::{
 };
 
 pub fn rows() -> Vec<Row> {
-    [one_item(), several_items(), variants(), begun_and_ended(), signed_in(), silent()].concat()
+    [one_item(), several_items(), variants(), begun_and_ended(), signed_in(), handed_on(), silent()].concat()
 }
 
 struct Cart {
@@ -143,7 +143,38 @@ fn signed_in() -> Vec<Row> {
         cart.told(with_more, "added", &after, item("product-1", 2)),
         row("a guest signs in with an empty cart", "update carts set buyer_id = 'buyer-4' where id = 'cart-5'")
             .given("update carts set items = '[]' where id = 'cart-5'"),
-        row("somebody signs out, and the cart is a guest's", "update carts set buyer_id = null where id = 'cart-3'"),
+    ]
+}
+
+/// Cart-3, which has been buyer-2's. To them it is emptied, whatever becomes of it.
+fn handed_on() -> Vec<Row> {
+    let former = OF_BUYER_2;
+    let gone = |name: &str, set: &str| {
+        let row = row(name, format!("update carts set {set} where id = 'cart-3'"));
+        former.told(row, "cleared", &json!([]), json!(null))
+    };
+    let new = Cart { id: "cart-3", seller: "seller-1", buyer: BUYER_4 };
+    let (as_it_was, other) = (json!([item("product-1", 1), item("product-3", 1)]), json!([item("product-2", 5)]));
+    let handed = gone("a cart is handed on to another buyer", "buyer_id = 'buyer-4'");
+    let handed = new.told(handed, "added", &as_it_was, item("product-1", 1));
+    let with_other = gone(
+        "a cart is handed on to another buyer with something else in it",
+        &format!("buyer_id = 'buyer-4', items = '{other}'"),
+    );
+    vec![
+        new.told(handed, "added", &as_it_was, item("product-3", 1)),
+        new.told(with_other, "added", &other, item("product-2", 5)),
+        gone("a cart is handed on and emptied", "buyer_id = 'buyer-4', items = '[]'"),
+        gone("somebody signs out, and the cart is a guest's", "buyer_id = null"),
+        gone(
+            "somebody signs out, and the guest has something else in the cart",
+            &format!("buyer_id = null, items = '{other}'"),
+        ),
+        row(
+            "an empty cart is handed on, and gets something in it",
+            format!("update carts set buyer_id = null, items = '{other}' where id = 'cart-3'"),
+        )
+        .given("update carts set items = '[]' where id = 'cart-3'"),
     ]
 }
 
