@@ -1,5 +1,6 @@
 -- Undoes 0001: takes the triggers off every watched table, and drops the schema with all that is in it.
 -- Locks: ACCESS EXCLUSIVE on one watched table at a time, for a moment, given up after two seconds: then run it again.
+-- Each table is a transaction of its own, so psql must not be told to make one of all (-1).
 
 set lock_timeout = '2s';
 do $$

@@ -107,11 +107,12 @@ create table rowcast.dead_letter (
 );
 comment on table rowcast.dead_letter is 'Changes that a rule of the catalog failed on.';
 
+-- These functions pin no search_path, which would cost as much as what they do: those that call them have, and nobody else may.
+
 -- What stands for a column whose content stays in the table: a digest of it, which changes when the content does. Of an object
 -- without its key cookie, which sessions rewrite each time they are touched.
 create function rowcast.digest(content json) returns text
 language plpgsql stable strict
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   digested text := content;
@@ -131,12 +132,10 @@ revoke all on function rowcast.digest(json) from public;
 -- JSON with its escapes \\ and \u in a form that Postgres takes for letters, and back.
 create function rowcast.masked(content json, mark text) returns json
 language sql immutable strict
-set search_path = pg_catalog, pg_temp
 as $$ select replace(replace(content::text, '\\', mark || 'b'), '\u', mark || 'u')::json $$;
 revoke all on function rowcast.masked(json, text) from public;
 create function rowcast.unmasked(content json, mark text) returns json
 language sql immutable strict
-set search_path = pg_catalog, pg_temp
 as $$ select replace(replace(content::text, mark || 'u', '\u'), mark || 'b', '\\')::json $$;
 revoke all on function rowcast.unmasked(json, text) from public;
 
@@ -144,7 +143,6 @@ revoke all on function rowcast.unmasked(json, text) from public;
 -- each escape is given another form while the row is in pieces.
 create function rowcast.chosen_of_escaped(row_content json, arguments text[]) returns json
 language plpgsql stable strict
-set search_path = pg_catalog, pg_temp
 as $$
 declare
   mark     constant text := md5(row_content::text);  -- which the row doesn't hold
@@ -166,7 +164,6 @@ revoke all on function rowcast.chosen_of_escaped(json, text[]) from public;
 -- The names of a row's columns, in their order.
 create function rowcast.names(row_content json) returns text[]
 language sql stable strict
-set search_path = pg_catalog, pg_temp
 as $$
   select case when strpos(row_content::text, '\u') = 0 then array(select json_object_keys(row_content)) else
     (select array(select rowcast.unmasked(to_json(n), mark) #>> '{}' from json_object_keys(rowcast.masked(row_content, mark)) as n)
@@ -179,7 +176,6 @@ revoke all on function rowcast.names(json) from public;
 -- later is in neither of these two, so it is never captured unasked.
 create function rowcast.chosen(row_content json, arguments text[]) returns json
 language sql stable strict
-set search_path = pg_catalog, pg_temp
 as $$
   select case when strpos(row_content::text, '\u') > 0 then rowcast.chosen_of_escaped(row_content, arguments) else
     (select coalesce(
@@ -263,35 +259,39 @@ end
 $$;
 revoke all on function rowcast.takes_changes(regclass) from public;
 
--- True if a row is still as the statement left it that a row trigger is called for; else an error.
+-- True unless what happened to a row later has been captured already; else an error.
 --
--- What a table's other row triggers write to it is captured at the end of their own statement: before what the statement that
--- called them did to rows whose turn comes later. The order of such a row's changes is lost then. Only a table that has such
--- triggers is looked at, and in case of doubt nothing is said. A row that was deleted has no place: null.
-create function rowcast.in_order(relation regclass, place tid) returns boolean
+-- What a table's own triggers write to it is captured at the end of their own statement: before what the statement that called
+-- them did to rows whose turn comes later. The order of such a row's changes is lost then. The row is not there any more as it
+-- was written, and of the latest changes of this transaction one begins with what it was then. Where there are too many to look
+-- at, or the row can't be looked for, the change counts as lost or as in order.
+create function rowcast.in_order(relation regclass, place tid, number bigint, image json) returns boolean
 language plpgsql strict
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
+  most     constant integer := 1000;
   is_there boolean;
 begin
-  if not exists (select from pg_trigger t where t.tgrelid = relation and t.tgtype & 1 = 1 and t.tgenabled <> 'D'
-                 and (not t.tgisinternal or t.tgparentid <> 0) and t.tgfoid <> 'rowcast.capture'::regproc) then
-    return true;
-  end if;
   begin
     execute format('select exists (select from only %s where ctid = $1)', relation) into is_there using place;
-  exception when insufficient_privilege then
+  exception when insufficient_privilege or serialization_failure then
     return true;
   end;
-  if not is_there then
+  if is_there then
+    return true;
+  end if;
+  if exists (select from rowcast.change c
+             where c.id >= number - most and c.id < number and c.xid = pg_current_xact_id()
+               and c.op in ('U', 'D') and c.old::text = image::text)
+     or exists (select from rowcast.change c where c.xid = pg_current_xact_id() and c.id < number - most) then
     raise exception 'a trigger of % changed the row again, before this change of it was captured', relation;
   end if;
   return true;
 end
 $$;
-revoke all on function rowcast.in_order(regclass, tid) from public;
+revoke all on function rowcast.in_order(regclass, tid, bigint, json) from public;
 
 -- The capture trigger's function.
 --
@@ -314,7 +314,8 @@ revoke all on function rowcast.in_order(regclass, tid) from public;
 --
 -- Its trigger is called _rowcast_capture: Postgres fires row triggers in the order of their names, and what one of the
 -- application's makes of the same row has to come after what fired it. Where one of them has written to a row whose turn comes
--- only now, the row has an xmax (as one that was locked before has), and rowcast.in_order() counts the change as lost.
+-- only now, the row has an xmax (as one that was locked before has), and something was captured within a trigger, which the
+-- setting rowcast.within notes until the transaction ends; then rowcast.in_order() looks closer.
 --
 -- Arguments: the constant payload of its NOTIFY; and where not all columns are captured, or the table is partitioned, what
 -- rowcast.chosen() takes.
@@ -364,11 +365,21 @@ begin
         order by a.distance limit 1;
       end if;
     end if;
-    -- The first line is worked out when this is planned: gone from the plan, or down to the second call, which says why.
-    if not (rowcast.takes_changes('rowcast.change'::regclass) or rowcast.look_at_log('rowcast.change'))
-       or (new.xmax <> '0'::xid and not rowcast.in_order(tg_relid, new.ctid))
+    -- The first line is worked out when this is planned, and gone from the plan where the log takes changes.
+    if not rowcast.takes_changes('rowcast.change'::regclass) or new.xmax <> '0'::xid or pg_trigger_depth() > 1
        or pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
-      raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+      if not rowcast.takes_changes('rowcast.change'::regclass) then
+        perform rowcast.look_at_log('rowcast.change');  -- says why
+      end if;
+      if new.xmax <> '0'::xid and current_setting('rowcast.within', true) = 'true' then
+        perform rowcast.in_order(tg_relid, new.ctid, captured.f3, captured.f2);
+      end if;
+      if pg_trigger_depth() > 1 then
+        perform set_config('rowcast.within', 'true', true);
+      end if;
+      if pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
+        raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;
+      end if;
     end if;
   exception when others then
     begin
@@ -423,7 +434,7 @@ declare
   name      text;
   schema    text;
   schema_id oid;
-  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e where e is not null);
   arguments text;
 begin
   select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id
@@ -549,7 +560,7 @@ begin
     update rowcast.cursor c set horizon = (
       select format('%s:%s:%s', coalesce((array_agg(r order by r))[1], edge.xid), edge.xid, string_agg(r::text, ',' order by r))
       from (select greatest(pg_snapshot_xmax(c.horizon)::text::numeric, last_xid::text::numeric + 1)::text::xid8) as edge (xid)
-      left join pg_snapshot_xip(swept) as r on r < edge.xid
+      left join pg_snapshot_xip(swept) as r on r < edge.xid and not pg_visible_in_snapshot(r, c.horizon)
       group by edge.xid
     )::pg_snapshot
     where last_xid is not null;
@@ -569,14 +580,15 @@ comment on function rowcast.rotate(interval, bigint) is
   'Truncates slots of the change log that are past the retention, or above its limit in bytes, and swept.';
 
 -- Empties the log and begins at the present: for a log that came with a dump, whose transaction ids mean nothing here.
--- Lock: ACCESS EXCLUSIVE on the log, for a moment; writers wait for it. Given up after 20 ms, since they queue behind it where a
--- transaction is open that wrote to the log or read it. Gives the new snapshot.
-create function rowcast.start_anew() returns pg_snapshot
+-- Lock: ACCESS EXCLUSIVE on the log, for a moment; writers wait for it, and as long as that is waited for behind a transaction
+-- that wrote to the log or reads it. So that is given up after `patience`, of each of the log's tables. Gives the new snapshot.
+create function rowcast.start_anew(patience interval default '20 milliseconds') returns pg_snapshot
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '20ms'
 as $$
 begin
+  perform set_config('lock_timeout', greatest(1, extract(epoch from patience) * 1000)::integer::text, true);
   truncate rowcast.change;
   -- A later statement: its snapshot sees every writer that the lock had to wait for, and lists those that wait for it.
   update rowcast.cursor c
@@ -586,8 +598,8 @@ begin
   return (select c.snapshot from rowcast.cursor c);
 end
 $$;
-revoke all on function rowcast.start_anew() from public;
-comment on function rowcast.start_anew() is 'Empties the change log, and sets the cursor to the present.';
+revoke all on function rowcast.start_anew(interval) from public;
+comment on function rowcast.start_anew(interval) is 'Empties the change log, and sets the cursor to the present.';
 
 -- Lets a role run the service: read the log, move the cursor, keep the retention. The lookups of the catalog need
 -- SELECT on the application's tables that they name besides.
@@ -601,7 +613,7 @@ begin
   execute format('grant select on all sequences in schema rowcast to %s', role);
   execute format('grant update on rowcast.cursor to %s', role);
   execute format('grant insert, update, delete on rowcast.dead_letter to %s', role);
-  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew() to %s', role);
+  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew(interval) to %s', role);
 end
 $$;
 revoke all on function rowcast.grant_gateway(regrole) from public;

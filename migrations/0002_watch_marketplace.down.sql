@@ -1,5 +1,6 @@
 -- Undoes 0002: takes the triggers off the marketplace's tables. Tables watched by hand stay watched.
 -- Lock: ACCESS EXCLUSIVE on one table at a time, for a moment, given up after two seconds: then run it again.
+-- Each table is a transaction of its own, so psql must not be told to make one of all (-1).
 
 set lock_timeout = '2s';
 do $$

@@ -19,7 +19,7 @@ begin
   execute format('grant select on all sequences in schema rowcast to %s', role);
   execute format('grant update on rowcast.cursor to %s', role);
   execute format('grant insert, update, delete on rowcast.dead_letter to %s', role);
-  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew() to %s', role);
+  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew(interval) to %s', role);
 end
 $$;
 

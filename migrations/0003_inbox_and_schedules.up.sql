@@ -197,7 +197,7 @@ begin
   execute format('grant update on rowcast.cursor to %s', role);
   execute format('grant insert, update, delete on rowcast.dead_letter, rowcast.notification, rowcast.notified, '
                  'rowcast.told, rowcast.waiting to %s', role);
-  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew(), '
+  execute format('grant execute on function rowcast.rotate(interval, bigint), rowcast.start_anew(interval), '
                  'rowcast.tell(text, text[], text[], double precision), rowcast.told_or_claimed(text, text[]), '
                  'rowcast.waiting_for(text, text[]) to %s', role);
 end

@@ -1,6 +1,7 @@
 -- Undoes 0004. Tables of which only some columns are captured are unwatched, whoever watched them: what is left captures
 -- whole rows, and nothing else of these tables shall get into the log.
 -- Lock: ACCESS EXCLUSIVE on one of those tables at a time, for a moment, given up after two seconds: then run it again.
+-- Each table is a transaction of its own, so psql must not be told to make one of all (-1).
 
 set lock_timeout = '2s';
 do $$
@@ -50,7 +51,7 @@ declare
   name      text;
   schema    text;
   schema_id oid;
-  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e where e is not null);
   arguments text;
 begin
   select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id

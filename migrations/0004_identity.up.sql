@@ -57,9 +57,9 @@ declare
   name      text;
   schema    text;
   schema_id oid;
-  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
-  chosen    text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e);
-  digested  text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e);
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e where e is not null);
+  chosen    text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e where e is not null);
+  digested  text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e where e is not null);
   arguments text;
 begin
   select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id

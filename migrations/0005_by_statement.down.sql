@@ -2,6 +2,7 @@
 -- statements, so a log that holds some is emptied: clients load anew. Stop the service first.
 -- Locks: ACCESS EXCLUSIVE on one of those tables at a time, then on the log, for a moment, given up after half a second: then
 -- run it again.
+-- Each table is a transaction of its own, so psql must not be told to make one of all (-1).
 
 set lock_timeout = '500ms';
 do $$
@@ -30,7 +31,7 @@ $$;
 do $$
 begin
   if exists (select from rowcast.change where op in ('i', 'u', 'd')) then
-    perform rowcast.start_anew();
+    perform rowcast.start_anew('500 milliseconds');
   end if;
 end
 $$;
@@ -92,9 +93,9 @@ declare
   name      text;
   schema    text;
   schema_id oid;
-  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
-  chosen    text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e);
-  digested  text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e);
+  wanted    text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e where e is not null);
+  chosen    text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e where e is not null);
+  digested  text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e where e is not null);
   arguments text;
 begin
   select c.relkind, c.relname, n.nspname, n.oid into kind, name, schema, schema_id

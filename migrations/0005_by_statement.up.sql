@@ -260,7 +260,7 @@ comment on function rowcast.capture_statement() is
 
 -- The triggers of a table that may write to it before rowcast's own are called: those of a row, and those after a statement whose
 -- names come first; null without any. One that fires before a row and does nothing but set its columns is none: written in
--- PL/pgSQL without a word that reads or writes a table or calls a function for its own sake, or in C.
+-- PL/pgSQL without a word that reads or writes a table, and without a function but some that are known, or in C.
 create function rowcast.own_triggers(relation regclass) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -269,14 +269,23 @@ as $$
   from pg_trigger t
   join pg_proc p on p.oid = t.tgfoid
   join pg_language l on l.oid = p.prolang
+  cross join lateral (select regexp_replace(
+    p.prosrc, $quoted$[eE]'([^'\\]|\\.|'')*'|'[^']*'|"[^"]*"|--[^\n]*|/\*([^*]|\*+[^*/])*\*+/$quoted$, ' ', 'g')) as plain (source)
   where t.tgrelid = relation and not t.tgisinternal and t.tgenabled <> 'D'
     and t.tgfoid not in ('rowcast.capture'::regproc, 'rowcast.capture_statement'::regproc)
     and case
       when t.tgtype & 1 = 0 then t.tgtype & 2 = 0 and t.tgname < '_rowcast_capture'
       when t.tgtype & 2 = 0 then true
       when l.lanname = 'plpgsql' then
-        regexp_replace(p.prosrc, $strings_and_comments$'[^']*'|--[^\n]*|/\*([^*]|\*+[^*/])*\*+/$strings_and_comments$, ' ', 'g')
-        ~* '\m(insert|update|delete|merge|truncate|copy|select|with|table|perform|call|execute)\M'
+        plain.source ~* '\m(insert|update|delete|merge|truncate|copy|select|table|perform|call|execute)\M'
+        or exists (
+          select from regexp_matches(plain.source, '([a-z_][a-z0-9_$.]*)\s*\(', 'gi') as m
+          where lower(m[1]) <> all (array[
+            'if', 'elsif', 'and', 'or', 'not', 'in', 'when', 'then', 'return', 'case', 'else', 'numeric', 'varchar', 'char',
+            'now', 'clock_timestamp', 'statement_timestamp', 'transaction_timestamp', 'timezone', 'date_trunc', 'extract',
+            'coalesce', 'nullif', 'greatest', 'least', 'abs', 'round', 'floor', 'ceil', 'lower', 'upper', 'trim', 'btrim',
+            'ltrim', 'rtrim', 'length', 'concat', 'concat_ws', 'replace', 'regexp_replace', 'left', 'right', 'substring',
+            'md5', 'gen_random_uuid', 'to_tsvector', 'setweight', 'jsonb_build_object', 'to_jsonb', 'row_to_json']))
       else l.lanname not in ('c', 'internal')
     end
 $$;
@@ -358,9 +367,9 @@ declare
   name       text;
   schema     text;
   schema_id  oid;
-  wanted     text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e);
-  chosen     text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e);
-  digested   text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e);
+  wanted     text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(exclude) e where e is not null);
+  chosen     text[] := (select array_agg(distinct e order by e) from unnest(only_columns) e where e is not null);
+  digested   text[] := (select coalesce(array_agg(distinct e order by e), '{}') from unnest(digest_columns) e where e is not null);
   was        boolean := (select w.by_statement from rowcast.watched w where w.relation = watch.relation);
   will_be    boolean := coalesce(by_statement, was, false);
   payload    text;

@@ -311,7 +311,7 @@ impl Migrator {
             let blockers = self.blockers().await?;
             if attempt == TRIES {
                 return Err(Error::Blocked(format!(
-                    "gave up waiting for a lock after {TRIES} tries; nothing is half done, run it again later. In the way:\n{blockers}"
+                    "gave up waiting for a lock after {TRIES} tries; run it again later, it goes on where it stopped. In the way:\n{blockers}"
                 )));
             }
             (self.progress)(&format!("waiting for a lock (try {attempt} of {TRIES}); in the way:\n{blockers}"));

@@ -1,9 +1,10 @@
 // A typed client for rowcast: joins rooms, drops repeats, asks for what it missed when it reconnects, and comes back when
-// it was sent away for saying too much.
+// it was sent away for saying too much. It tells the server a user id, as `--auth insecure` takes it; hand over your token in
+// `auth` instead.
 
 import { io, type Socket } from 'socket.io-client'
 // Written by `rowcast types > rowcast-events.ts`, here for the sample marketplace.
-import type { ClientToServerEvents, RowcastResync, ServerToClientEvents } from './rowcast-events'
+import type { ClientToServerEvents, Refused, RoomAnswer, RowcastResync, ServerToClientEvents } from './rowcast-events'
 
 /** What comes in an envelope: all but what the server says of the connection. */
 export type EventName = Exclude<keyof ServerToClientEvents, `rowcast:${string}`>
@@ -14,6 +15,8 @@ export type EventOf<Name extends EventName> = Parameters<ServerToClientEvents[Na
 export interface Options {
   url: string
   userId?: string
+  /** Called once, when the connection is there: load what you show of your own, or load it again. */
+  connected?: () => void
   /** Called when events were or may have been lost: load anew what the page shows. */
   reload: (resync: RowcastResync) => void
   /** Called when the server doesn't let us into a room. */
@@ -36,12 +39,14 @@ export class Rowcast {
   readonly #options: Options
   readonly #socket: Socket<ServerToClientEvents, ClientToServerEvents>
   readonly #rooms = new Set<string>()
-  /** Rooms that are to be joined or left with the next message. */
+  /** Rooms that are still to be joined or left. */
   readonly #touched = new Set<string>()
   /** To be called once a room has been entered. */
   readonly #live = new Map<string, (() => void)[]>()
   /** Rooms that we have been in since `join`. */
   readonly #entered = new Set<string>()
+  /** Those of them that we are in on this connection. */
+  readonly #here = new Set<string>()
   readonly #hearers = new Map<string, Set<Hear<never>>>()
   readonly #seen = new Set<string>()
   /** Of the last event, and of nothing else: see "Position and resume" in docs/frontend.md. */
@@ -49,9 +54,10 @@ export class Rowcast {
   /** Rooms whose missed events are still to come. Until then the position stays where it is, so that nothing is skipped
    *  if the connection ends before. */
   readonly #behind = new Set<string>()
-  /** Rooms that are to be joined once the server hears us again. */
-  readonly #unheard = new Set<string>()
   #connectedBefore = false
+  /** A message of ours waits for its answer, or the server doesn't hear us for a while: what is touched meanwhile waits. */
+  #silent = false
+  #closed = false
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(options: Options) {
@@ -63,18 +69,22 @@ export class Rowcast {
     this.#socket.on('connect', () => this.#connected())
     this.#socket.on('disconnect', () => {
       this.#behind.clear()
-      this.#unheard.clear()
+      this.#here.clear()
+      this.#silent = false
       clearTimeout(this.#timer)
     })
     this.#socket.on('connect_error', ({ message }) => {
       if (this.#socket.active) return // it tries again by itself
-      if (message.endsWith('try again in a moment')) this.#later(MOMENT, () => this.connect())
+      const wait = /try again in (a moment|(\d+) s)/.exec(message)
+      if (wait) this.#later(Number(wait[2] ?? MOMENT), () => this.connect())
       else options.closed(message)
     })
     this.#socket.on('rowcast:closing', ({ reason, message }) => {
-      // After the disconnect that follows, which would clear the timer.
-      if (reason === 'too_many_messages') this.#socket.once('disconnect', () => this.#later(MINUTE, () => this.connect()))
-      else options.closed(message)
+      // Once the disconnect that follows is over: before, there is nothing to connect.
+      this.#socket.once('disconnect', () => {
+        if (reason === 'too_many_messages') this.#later(MINUTE, () => this.connect())
+        else options.closed(message)
+      })
     })
     this.#socket.on('rowcast:resumed', ({ rooms }) => this.#caughtUp(rooms))
     this.#socket.on('rowcast:resync', (resync) => {
@@ -98,80 +108,103 @@ export class Rowcast {
   join(room: string, live?: () => void): void {
     this.#rooms.add(room)
     if (live) this.#live.set(room, [...(this.#live.get(room) ?? []), live])
-    this.#touch([room])
+    this.#touch(room)
   }
 
   leave(room: string): void {
     this.#live.delete(room)
-    this.#entered.delete(room)
-    if (this.#rooms.delete(room)) this.#touch([room])
+    for (const rooms of [this.#entered, this.#here, this.#behind]) rooms.delete(room)
+    if (this.#rooms.delete(room)) this.#touch(room)
   }
 
   /** Connects again, after `closed`. */
   connect(): void {
-    this.#socket.connect()
+    if (!this.#closed) this.#socket.connect()
   }
 
+  /** Ends the connection, for good. */
   close(): void {
+    this.#closed = true
+    clearTimeout(this.#timer)
     this.#socket.disconnect()
   }
 
   #connected(): void {
+    if (this.#position !== undefined) this.#entered.forEach((room) => this.#behind.add(room))
     // The connection ended before any event told where we stand.
-    if (this.#connectedBefore && this.#position === undefined) this.#options.reload(unknown())
+    else if (this.#connectedBefore) this.#options.reload(unknown())
+    if (!this.#connectedBefore) this.#options.connected?.()
     this.#connectedBefore = true
-    this.#touch(this.#rooms)
+    this.#touched.clear() // nobody is in any of them
+    this.#rooms.forEach((room) => this.#touched.add(room))
+    this.#tell()
   }
 
-  /** Joins and leaves are told together, however many there are: one message for all that a page does at once. */
-  #touch(rooms: Iterable<string>): void {
+  /** What a page does at once is told with one message. */
+  #touch(room: string): void {
     if (this.#touched.size === 0) queueMicrotask(() => this.#tell())
-    for (const room of rooms) this.#touched.add(room)
+    this.#touched.add(room)
   }
 
+  /** Tells the next of what is to be told: one message at a time. */
   #tell(): void {
+    if (!this.#socket.connected || this.#silent) return // then all rooms are entered, or it goes on
     const touched = [...this.#touched]
-    this.#touched.clear()
-    if (!this.#socket.connected) return // all rooms are entered when it is
-    const left = touched.filter((room) => !this.#rooms.has(room))
-    this.#caughtUp(left)
-    if (left.length > 0) this.#socket.emit('leave', { rooms: left })
-    const joined = touched.filter((room) => this.#rooms.has(room))
-    while (joined.length > 0) this.#enter(joined.splice(0, ROOMS_AT_ONCE))
+    const next = (wanted: (room: string) => boolean) => touched.filter(wanted).slice(0, ROOMS_AT_ONCE)
+    const left = next((room) => !this.#rooms.has(room))
+    const behind = next((room) => this.#behind.has(room))
+    const fresh = next((room) => this.#rooms.has(room) && !this.#behind.has(room))
+    const answered = (rooms: string[], then: (answer: RoomAnswer | Refused) => void) => {
+      rooms.forEach((room) => this.#touched.delete(room))
+      this.#silent = true
+      return (answer: RoomAnswer | Refused) => {
+        if (!answer.success && answer.retryAfter !== undefined) {
+          rooms.forEach((room) => this.#touched.add(room))
+          this.#later(answer.retryAfter, () => {
+            this.#silent = false
+            this.#tell()
+          })
+          return
+        }
+        this.#silent = false
+        then(answer)
+        this.#tell()
+      }
+    }
+    if (left.length > 0) this.#socket.emit('leave', { rooms: left }, answered(left, () => {}))
+    else if (behind.length > 0) {
+      // What was missed of a room that we had been in comes before what is new.
+      const payload = { rooms: behind, since: this.#position ?? null }
+      this.#socket.emit('join', payload, answered(behind, (answer) => this.#entering(behind, answer, true)))
+    } else if (fresh.length > 0) {
+      this.#socket.emit('join', { rooms: fresh }, answered(fresh, (answer) => this.#entering(fresh, answer, false)))
+    }
   }
 
-  #enter(rooms: string[]): void {
-    const since = this.#position
-    if (since !== undefined) rooms.forEach((room) => this.#behind.add(room))
-    this.#socket.emit('join', { rooms, since: since ?? null }, (answer) => {
-      if (!answer.success && answer.retryAfter !== undefined) {
-        rooms.forEach((room) => this.#unheard.add(room))
-        this.#later(answer.retryAfter, () => {
-          this.#touch(this.#unheard)
-          this.#unheard.clear()
-        })
-        return
-      }
-      const refused = new Set(answer.success ? answer.refused : rooms)
-      this.#caughtUp([...refused])
-      refused.forEach((room) => this.#options.refused(room, answer.success ? 'you may not join it' : answer.error))
-      if (!answer.success) return
-      this.#position ??= answer.position ?? undefined
-      const entered = rooms.filter((room) => !refused.has(room) && this.#rooms.has(room))
-      const again = entered.filter((room) => this.#entered.has(room))
-      if (since === undefined && again.length > 0) this.#options.reload({ ...unknown(), rooms: again })
-      for (const room of entered) {
-        this.#entered.add(room)
-        const live = this.#live.get(room) ?? []
-        this.#live.delete(room)
-        live.forEach((call) => call())
-      }
-    })
+  #entering(rooms: string[], answer: RoomAnswer | Refused, resumed: boolean): void {
+    const refused = new Set(answer.success ? answer.refused : rooms)
+    this.#caughtUp([...refused])
+    for (const room of refused) {
+      this.#live.delete(room)
+      this.#options.refused(room, answer.success ? 'you may not join it' : answer.error)
+    }
+    if (!answer.success) return
+    this.#position ??= answer.position ?? undefined
+    const entered = rooms.filter((room) => !refused.has(room) && this.#rooms.has(room))
+    const again = entered.filter((room) => this.#entered.has(room) && !this.#here.has(room))
+    if (!resumed && again.length > 0) this.#options.reload({ ...unknown(), rooms: again })
+    for (const room of entered) {
+      this.#entered.add(room)
+      this.#here.add(room)
+      const live = this.#live.get(room) ?? []
+      this.#live.delete(room)
+      live.forEach((call) => call())
+    }
   }
 
   #later(seconds: number, call: () => void): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(call, seconds * 1000)
+    if (!this.#closed) this.#timer = setTimeout(call, seconds * 1000)
   }
 
   #caughtUp(rooms: string[]): void {

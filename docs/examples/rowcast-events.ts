@@ -777,7 +777,7 @@ export type Ack<Answer> = (answer: Answer | Refused) => void
 /** A message's arguments: the acknowledgement may be left out. */
 export type Call<Payload, Answer> = [payload: Payload] | [payload: Payload, ack: Ack<Answer>]
 
-/** The room, and from which position on it is heard; `rooms` where the message means several, `refused` those that one may not join. */
+/** The room, and from which position on it is heard; `rooms` where the message means several, `refused` those of `rooms` that one may not join. */
 export interface RoomAnswer {
   success: true
   room: string

@@ -60,7 +60,11 @@ const FAILED_OVER: Owed =
 const WENT_BACK: Owed = Owed::LoadAnew("the database was restored from an earlier state");
 const TOOK_BACK: Owed = Owed::LoadAnew("the database has lost changes that were told already");
 
-const START_ANEW: &str = "select rowcast.start_anew()::text";
+const START_ANEW: &str = "select rowcast.start_anew($1 * interval '1 second')::text";
+
+/// How long this waits for the log to be free, at first and in the end. Writers wait as long.
+const LOG_PATIENCE_FIRST: Duration = Duration::from_millis(20);
+const LOG_PATIENCE_LAST: Duration = Duration::from_secs(1);
 
 /// Whoever stands before a loss can't be told all that happened since.
 const FORGET_THE_PAST: &str = "
@@ -148,6 +152,8 @@ pub struct Memory {
     pub cursor: Option<Cursor>,
     /// To be told whatever becomes of the session that found out.
     pub owed: Option<Owed>,
+    /// How long the log was waited for last, where it has to be emptied and somebody kept it.
+    pub waited_for_log: Option<Duration>,
 }
 
 /// What clients that are connected have to be told before they hear anything else, with the reason.
@@ -208,10 +214,19 @@ impl Cursor {
         let mut progress = stored.progress;
         let mut repeats = HashSet::new();
         if restored {
-            let started = client.query_typed_one(START_ANEW, &[]).await.map_err(|error| match error.code() {
-                Some(&SqlState::LOCK_NOT_AVAILABLE) => CaptureError::LogInUse,
-                _ => error.into(),
-            })?;
+            let patience = memory.waited_for_log.map_or(LOG_PATIENCE_FIRST, |it| (it * 2).min(LOG_PATIENCE_LAST));
+            let started = client.query_typed_one(START_ANEW, &[(&patience.as_secs_f64(), Type::FLOAT8)]).await;
+            let started = match started {
+                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                    // Who is connected has been told at the first try; the last one, which works, finds it owed again.
+                    if memory.waited_for_log.replace(patience).is_some() {
+                        memory.owed = None;
+                    }
+                    return Err(CaptureError::LogInUse { waited: patience });
+                }
+                started => started?,
+            };
+            memory.waited_for_log = None;
             let snapshot: String = started.try_get(0)?;
             progress = Progress { swept: parse(&snapshot)?, target: None };
         } else if let (None, Some(known)) = (memory.owed, &memory.cursor) {

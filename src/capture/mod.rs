@@ -94,7 +94,7 @@ pub enum CaptureError {
     #[error(
         "the change log can't be emptied, as it has to be after a restore: a transaction is open that reads it or wrote to it"
     )]
-    LogInUse,
+    LogInUse { waited: Duration },
     #[error("rowcast.cursor has no row; run `rowcast migrate --down` and `rowcast migrate`")]
     NoCursor,
     #[error("another instance took the lease")]
@@ -165,8 +165,10 @@ impl<S: Sink> Capture<S> {
                 CaptureError::Timeout(_) => (patience * 2).min(PATIENCE_LAST),
                 _ => PATIENCE_FIRST,
             };
-            // Each try to empty the log keeps writers waiting: the pause grows however long it took to get there.
-            if began.elapsed() > GOOD_SESSION && !matches!(error, CaptureError::LogInUse) {
+            if let CaptureError::LogInUse { waited } = error {
+                // Writers waited as long.
+                backoff = waited * 10;
+            } else if began.elapsed() > GOOD_SESSION {
                 backoff = BACKOFF_FIRST;
             }
             let jitter = backoff.mul_f64(rand_unit() / 2.0);

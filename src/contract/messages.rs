@@ -42,7 +42,7 @@ impl Answered {
     pub fn about(self) -> &'static str {
         match self {
             Self::Joined => {
-                "The room, and from which position on it is heard; `rooms` where the message means several, `refused` those that one may not join."
+                "The room, and from which position on it is heard; `rooms` where the message means several, `refused` those of `rooms` that one may not join."
             }
             Self::Pong => "How far the server has come, null until its first sweep, and its time.",
             Self::Listed => {

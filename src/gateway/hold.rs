@@ -29,6 +29,8 @@ pub(super) struct Hold {
 #[derive(Debug, Default)]
 struct State {
     held: bool,
+    /// Where the client stood when it began: it has been sent all before, and nothing after.
+    began_at: Option<Position>,
     /// What is to be replayed next. One replay serves all that was asked for while another ran.
     missed: Option<Missed>,
     queue: VecDeque<Arc<Held>>,
@@ -52,7 +54,8 @@ impl Missed {
         let same_history = (self.since.system, self.since.database) == (other.since.system, other.since.database);
         // Positions of two databases have no order: what is before every history is known to nobody.
         self.since.seen = if same_history { self.since.seen.both(&other.since.seen) } else { Seen::below(0) };
-        let fresh: Vec<_> = other.rooms.into_iter().filter(|room| !self.rooms.contains(room)).collect();
+        let known: HashSet<&Room> = self.rooms.iter().collect();
+        let fresh: Vec<Room> = other.rooms.into_iter().filter(|room| !known.contains(room)).collect();
         self.rooms.extend(fresh);
     }
 }
@@ -78,9 +81,12 @@ pub(super) enum Next {
 
 impl Hold {
     /// From now on live events wait until this is replayed. True if nobody is at it yet: then the caller has to see
-    /// [`Hold::next`] through to its end.
-    pub fn begin(&self, missed: Missed) -> bool {
+    /// [`Hold::next`] through to its end. `position`: that the gateway names at present.
+    pub fn begin(&self, missed: Missed, position: impl FnOnce() -> Option<Position>) -> bool {
         let mut state = self.state();
+        if !state.held {
+            state.began_at = position();
+        }
         match &mut state.missed {
             Some(waiting) => waiting.merge(missed),
             none => *none = Some(missed),
@@ -89,10 +95,27 @@ impl Hold {
     }
 
     /// From now on live events wait until the client is told to load anew. True as for [`Hold::begin`].
-    pub fn begin_anew(&self, reason: &str) -> bool {
+    pub fn begin_anew(&self, reason: &str, position: impl FnOnce() -> Option<Position>) -> bool {
         let mut state = self.state();
+        if !state.held {
+            state.began_at = position();
+        }
         state.reload(reason);
         !std::mem::replace(&mut state.held, true)
+    }
+
+    /// The client has left these rooms: what it missed there needn't be told. Of what a client is in there is a limit, and so
+    /// of what waits for it here.
+    pub fn forget(&self, left: &[Room]) {
+        if let Some(missed) = &mut self.state().missed {
+            let left: HashSet<&Room> = left.iter().collect();
+            missed.rooms.retain(|room| !left.contains(room));
+        }
+    }
+
+    /// Where the client stood when live events began to wait: none that waits lies before.
+    pub fn began_at(&self) -> Option<Position> {
+        self.state().began_at
     }
 
     /// Takes a live event if it has to wait; false if it is to be sent at once.
@@ -198,7 +221,7 @@ mod tests {
     fn live_events_wait_for_the_replay_and_repeats_of_it_are_left_out() {
         let hold = Hold::default();
         assert!(!hold.keep(|| event("before")));
-        assert!(hold.begin(missed("a", 7)));
+        assert!(hold.begin(missed("a", 7), || None));
         assert!(hold.keep(|| event("1")) && hold.keep(|| event("2")));
         hold.replayed("1");
         assert_eq!(rest(&hold), ["replay 7", "2"]);
@@ -208,7 +231,7 @@ mod tests {
     #[test]
     fn events_that_come_while_the_queue_is_sent_wait_behind_it() {
         let hold = Hold::default();
-        hold.begin(missed("a", 7));
+        hold.begin(missed("a", 7), || None);
         assert!(matches!(hold.next(), Next::Replay(_)));
         hold.keep(|| event("1"));
         assert!(matches!(hold.next(), Next::Event(held) if held.id == "1"));
@@ -219,10 +242,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_during_a_replay_is_one_replay_from_the_earliest_position() {
         let hold = Hold::default();
-        assert!(hold.begin(missed("a", 9)));
+        assert!(hold.begin(missed("a", 9), || None));
         assert!(matches!(hold.next(), Next::Replay(first) if first == missed("a", 9)));
         for (room, xmin) in [("b", 8), ("c", 7), ("b", 9)] {
-            assert!(!hold.begin(missed(room, xmin)), "somebody is at it");
+            assert!(!hold.begin(missed(room, xmin), || None), "somebody is at it");
         }
         hold.keep(|| event("1"));
         let Next::Replay(both) = hold.next() else { panic!("a replay waits") };
@@ -240,7 +263,7 @@ mod tests {
     #[test]
     fn a_client_for_whom_too_much_waits_is_told_to_load_anew_and_hears_what_comes_then() {
         let hold = Hold::default();
-        hold.begin(missed("a", 7));
+        hold.begin(missed("a", 7), || None);
         assert!(matches!(hold.next(), Next::Replay(_)));
         for id in ["1", "2"] {
             assert!(hold.keep(|| sized(id, MAX_BYTES / 2)));
@@ -254,7 +277,7 @@ mod tests {
     #[test]
     fn what_was_replayed_before_a_word_to_load_anew_is_no_repeat_after_it() {
         let hold = Hold::default();
-        hold.begin(missed("a", 7));
+        hold.begin(missed("a", 7), || None);
         hold.replayed("1");
         hold.reload("another database has taken over");
         assert!(matches!((hold.next(), hold.next()), (Next::Replay(_), Next::Reload(_))));
@@ -266,7 +289,7 @@ mod tests {
     fn a_word_to_load_anew_takes_the_place_of_what_waited() {
         let hold = Hold::default();
         assert!(!hold.reload("nobody is held"));
-        hold.begin(missed("a", 7));
+        hold.begin(missed("a", 7), || None);
         hold.keep(|| event("1"));
         assert!(hold.reload("a table was truncated"));
         assert_eq!(rest(&hold), ["replay 7", "a table was truncated"]);

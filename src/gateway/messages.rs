@@ -1,6 +1,6 @@
 //! What clients say, and what they are answered.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{collections::HashSet, convert::Infallible, sync::Arc};
 
 use axum::http::HeaderMap;
 use chrono::{SecondsFormat, Utc};
@@ -28,6 +28,8 @@ use crate::{
     room::{MAX_LENGTH, Room},
 };
 
+/// So many rooms that a message named in vain are noted.
+const REFUSED_NOTED: usize = 10;
 /// The message that renews a sign-in.
 const RENEW: &str = "auth:renew";
 
@@ -56,7 +58,7 @@ struct Done {
     rooms: Vec<Room>,
     /// Of those that were named, the ones that the client may not join.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    refused: Vec<Room>,
+    refused: Vec<String>,
     /// Live from here.
     position: Option<Position>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +66,16 @@ struct Done {
     /// The client asked for what it missed, and somebody has to tell it.
     #[serde(skip)]
     missed: bool,
+}
+
+impl Done {
+    /// Has `rooms` also where one was entered of several that were named.
+    fn of_several(mut self) -> Self {
+        if self.rooms.is_empty() {
+            self.rooms.extend(self.room.clone());
+        }
+        self
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -213,8 +225,16 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
             time: Some(Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)),
             ..Done::default()
         }),
-        "join" => join(shared, session, rooms(payload, shared.max_rooms)?, payload),
-        "leave" => leave(shared, session, rooms(payload, shared.max_rooms)?),
+        "join" if payload.get("rooms").is_some() => {
+            let (rooms, unnamable) = rooms(payload, shared.max_rooms)?;
+            join(shared, session, rooms, unnamable, payload).map(Done::of_several)
+        }
+        "leave" if payload.get("rooms").is_some() => {
+            let (rooms, _) = rooms(payload, shared.max_rooms)?;
+            leave(shared, session, rooms).map(Done::of_several)
+        }
+        "join" => join(shared, session, vec![room(payload)?], Vec::new(), payload),
+        "leave" => leave(shared, session, vec![room(payload)?]),
         TYPING => {
             let room = room(payload)?;
             shared.typing(session, &room, payload)?;
@@ -222,7 +242,7 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
         }
         _ if name.starts_with("join:") => {
             let rooms = shared.policy.rooms_for_message(name, &session.signed_in().identity, payload)?;
-            join(shared, session, rooms, payload)
+            join(shared, session, rooms, Vec::new(), payload)
         }
         _ => match name.strip_prefix("leave:") {
             Some(what) => {
@@ -239,45 +259,64 @@ fn act(shared: &Shared, session: &Session, name: &str, payload: &Value) -> Resul
 
 /// The `room` of a payload.
 pub(super) fn room(payload: &Value) -> Result<Room, String> {
-    match payload.get("room") {
-        Some(name) => named("room", name),
-        None => Err("expected an object with the key room, as in { room: \"product:1\" }".to_owned()),
-    }
-}
-
-/// The `room` of a payload, or its `rooms`: not more than a connection may be in, since each is looked at.
-fn rooms(payload: &Value, max: usize) -> Result<Vec<Room>, String> {
-    match (payload.get("rooms"), payload.get("room")) {
-        (None, _) => Ok(vec![room(payload)?]),
-        (Some(_), Some(_)) => Err("expected the key room or the key rooms, found both".to_owned()),
-        (Some(Value::Array(names)), None) if !(1..=max).contains(&names.len()) => {
-            Err(format!("rooms: expected 1 to {max} rooms, found {}", names.len()))
-        }
-        (Some(Value::Array(names)), None) => names.iter().map(|name| named("rooms", name)).collect(),
-        (Some(other), None) => Err(format!("rooms: expected an array of strings, found {}", kind(other))),
-    }
-}
-
-fn named(key: &str, name: &Value) -> Result<Room, String> {
-    let Value::String(name) = name else { return Err(format!("{key}: expected a string, found {}", kind(name))) };
+    let name = match payload.get("room") {
+        Some(Value::String(name)) => name,
+        Some(other) => return Err(format!("room: expected a string, found {}", kind(other))),
+        None => return Err("expected an object with the key room, as in { room: \"product:1\" }".to_owned()),
+    };
     Room::new(name)
-        .ok_or_else(|| format!("{key}: expected a name of 1 to {MAX_LENGTH} bytes, without control characters"))
+        .ok_or_else(|| format!("room: expected a name of 1 to {MAX_LENGTH} bytes, without control characters"))
 }
 
-/// Joins those of the rooms that the client may join, and tells of the others.
-fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -> Result<Done, String> {
+/// The `rooms` of a payload, each once: not more than a connection may be in, since each is looked at. And what can be no room's
+/// name, so that it spoils nothing for the others.
+fn rooms(payload: &Value, max: usize) -> Result<(Vec<Room>, Vec<String>), String> {
+    let names = match payload.get("rooms") {
+        _ if payload.get("room").is_some() => {
+            return Err("expected the key room or the key rooms, found both".to_owned());
+        }
+        Some(Value::Array(names)) => names,
+        other => return Err(format!("rooms: expected an array of strings, found {}", other.map_or("none", kind))),
+    };
+    if !(1..=max).contains(&names.len()) {
+        return Err(format!("rooms: expected 1 to {max} rooms, found {}", names.len()));
+    }
+    let (mut rooms, mut unnamable, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for name in names {
+        let Value::String(name) = name else { return Err(format!("rooms: expected strings, found {}", kind(name))) };
+        if !seen.insert(name) {
+            continue;
+        }
+        match Room::new(name) {
+            Some(room) => rooms.push(room),
+            None => unnamable.push(name.clone()),
+        }
+    }
+    Ok((rooms, unnamable))
+}
+
+/// Joins those of the rooms that the client may join, and tells of the others, `refused` among them.
+fn join(
+    shared: &Shared,
+    session: &Session,
+    rooms: Vec<Room>,
+    mut refused: Vec<String>,
+    payload: &Value,
+) -> Result<Done, String> {
     let since = since(payload, "since")?.map(str::parse::<Position>);
     // One answer for a room that is closed to the client and for one that doesn't exist: it tells nothing.
     // Held until the rooms are entered: see `Shared::change_over`.
     let signed_in = session.sign_in_lock().read().expect("no panic under the lock");
-    let (rooms, refused): (Vec<Room>, Vec<Room>) =
+    let (rooms, closed): (Vec<Room>, Vec<Room>) =
         rooms.into_iter().partition(|room| shared.policy.may_join(&signed_in.identity, room));
-    for room in &refused {
-        shared.note(session, What::Refused { room: room.to_string() });
+    refused.extend(closed.iter().map(Room::to_string));
+    // Who names many would push what others did out of the journal.
+    for room in refused.iter().take(REFUSED_NOTED) {
+        shared.note(session, What::Refused { room: room.clone() });
     }
     if rooms.is_empty() {
         return Err(match refused.first() {
-            Some(room) => format!("there is no room {:?} that you may join", room.as_str()),
+            Some(room) => format!("there is no room {room:?} that you may join"),
             None => "there is no room of that kind that you may join".to_owned(),
         });
     }
@@ -286,9 +325,9 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
         shared.note(session, What::joined(&rooms, since.as_ref().and_then(|since| since.as_ref().ok()).copied()));
         missed = match &since {
             None => false,
-            Some(Ok(since)) => session.hold.begin(Missed { rooms: rooms.clone(), since: *since }),
+            Some(Ok(since)) => session.hold.begin(Missed { rooms: rooms.clone(), since: *since }, || shared.position()),
             // As with `auth.since`: whoever comes with a position that can't be read loads anew, and hears what is new.
-            Some(Err(error)) => session.hold.begin_anew(&format!("since: {error}")),
+            Some(Err(error)) => session.hold.begin_anew(&format!("since: {error}"), || shared.position()),
         };
     };
     shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;
@@ -300,6 +339,7 @@ fn join(shared: &Shared, session: &Session, rooms: Vec<Room>, payload: &Value) -
 fn leave(shared: &Shared, session: &Session, rooms: Vec<Room>) -> Result<Done, String> {
     let left = shared.rooms.leave(&session.member, &rooms);
     if !left.is_empty() {
+        session.hold.forget(&left);
         shared.note(session, What::left(&left));
         shared.note_arrivals(session, &left);
         shared.stopped_typing(session, &left);

@@ -109,7 +109,14 @@ async fn resume(shared: &Shared, client: &Client, missed: Missed) -> Result<(), 
         Err(_) => "what was missed could not be told in time".to_owned(),
     };
     shared.note(&client.session, What::resync(&reason));
-    send(shared, client, RESYNC, &Resync { reason: &reason, rooms: &missed.rooms, position: shared.position() }).await
+    // Not the present one: before it are live events of other rooms that wait still.
+    send(
+        shared,
+        client,
+        RESYNC,
+        &Resync { reason: &reason, rooms: &missed.rooms, position: client.session.hold.began_at() },
+    )
+    .await
 }
 
 async fn replay<'a>(shared: &Shared, client: &Client, missed: &'a Missed) -> Result<Result<Resumed<'a>, String>, Gone> {

@@ -192,7 +192,8 @@ fn open(shared: &Shared, client: &Client) -> bool {
         let (id, signed_in) = (session.member.id(), session.signed_in());
         shared.standing.add(id, client.clone(), &signed_in, session.doubts, shared.confirm_interval);
         if let (Some(Ok(since)), false) = (&session.since, session.own_rooms.is_empty()) {
-            begun = session.hold.begin(Missed { rooms: session.own_rooms.clone(), since: *since });
+            begun =
+                session.hold.begin(Missed { rooms: session.own_rooms.clone(), since: *since }, || shared.position());
         }
     });
     if opened {

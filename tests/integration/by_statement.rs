@@ -282,6 +282,12 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
              create function only_one() returns trigger language plpgsql as
              'begin update writes set id = 0 where id <> new.id; return new; end';
              create table writes (id int); create trigger only_one before insert on writes for each row execute function only_one();
+             create function calls() returns trigger language plpgsql as
+             'begin new.id := only_one_more(new.id); return new; end';
+             create table called (id int); create trigger calls before update on called for each row execute function calls();
+             create function hides() returns trigger language plpgsql as
+             'declare said text; begin said := E''it\\''s''; update hidden set id = 0; return new; end';
+             create table hidden (id int); create trigger hides before update on hidden for each row execute function hides();
              create table parted (id int) partition by list (id); create table part partition of parted for values in (1);
              create table tree (id int primary key, above int references tree on update cascade);
              create table kept (id int primary key, above int references kept on delete cascade);
@@ -293,7 +299,9 @@ async fn a_table_whose_changes_could_come_in_the_wrong_order_or_not_at_all_is_re
              create trigger late after update on late for each statement execute function mine()",
         )
         .await;
-    for (table, trigger) in [("own", "audit"), ("early", "Early"), ("writes", "only_one")] {
+    for (table, trigger) in
+        [("own", "audit"), ("early", "Early"), ("writes", "only_one"), ("called", "calls"), ("hidden", "hides")]
+    {
         let own = refused(&database, table).await;
         let beginning = format!("public.{table} cannot be captured by statement: triggers of its own");
         assert!(own.starts_with(&beginning) && own.ends_with(&format!(": {trigger}")), "{own}");

@@ -92,6 +92,44 @@ async fn a_row_that_a_trigger_deleted_or_changed_before_its_turn_is_counted_as_l
     assert_eq!(database.count(LOST).await, 2);
 }
 
+/// Foreign keys' actions belong to their statement: what they do to a row is captured in its turn, though it is changed twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_foreign_keys_do_to_a_row_and_what_changes_no_captured_column_is_in_order() {
+    let database = Database::marketplace().await;
+    database
+        .run(
+            "create table people (id int primary key, boss int references people on update cascade on delete set null);
+             create table tickets (id int primary key, touched timestamptz, secret text,
+               author int references people on delete set null on update cascade,
+               assignee int references people on delete cascade on update cascade,
+               reader int references people on delete set null on update cascade);
+             create function touch() returns trigger language plpgsql as
+             'begin new.touched := clock_timestamp(); return new; end';
+             create trigger touch before update on tickets for each row execute function touch();
+             create function note() returns trigger language plpgsql as
+             'begin update products set stock = stock + 1 where id = ''product-1'';
+                    update tickets set secret = new.id where id <> new.id; return null; end';
+             create trigger note after update on tickets for each row when (pg_trigger_depth() = 0) execute function note();
+             select rowcast.watch('tickets', array['secret', 'touched']), rowcast.watch('people');
+             insert into people values (5, null), (6, 5), (7, 5);
+             insert into tickets values (1, null, null, 5, 6, 5), (2, null, null, 6, 5, 6), (3, null, null, 7, 7, 7)",
+        )
+        .await;
+    // One transaction, so that something has been captured within a trigger when the keys act.
+    database
+        .run(
+            "begin; update tickets set reader = 7; update people set id = id + 10; delete from people where id = 15; commit",
+        )
+        .await;
+    assert_eq!(database.count(LOST).await, 0);
+    // Each change begins with what the one before it of the same row came to.
+    let out_of_order = "select count(*) from (
+        select old::text as began, lag(new::text) over (partition by coalesce(new, old) ->> 'id' order by id) as came_to
+        from rowcast.change where \"table\" = 'tickets') as c where began <> came_to";
+    assert_eq!(database.count(out_of_order).await, 0);
+    assert!(database.count("select count(*) from rowcast.change where \"table\" = 'products'").await >= 3);
+}
+
 /// Who owns the function isn't let look, and a row that a policy hides is no row that is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_policies_bind_the_owner_too_no_change_is_taken_for_lost() {

@@ -135,6 +135,22 @@ describe('the example of a client', () => {
     await until(() => buyer.told.stocks.length + buyer.told.reloads.length > 0, () => 'the event, or the word to load anew')
   })
 
+  it('reloads also the rooms that it has yet to enter again, when its position is of another past', async () => {
+    const buyer = page('buyer-6')
+    await buyer.joins('product:product-10')
+    await restock('product-10', 741)
+    await hears(buyer, 'product-10 741')
+    cable.cut()
+    await restock('product-10', 742)
+    await database.query('UPDATE rowcast.cursor SET era = era + 1')
+    cable.mend()
+    const concerned = ({ rooms }) => rooms === undefined || rooms.includes('product:product-10')
+    await until(
+      () => buyer.told.stocks.includes('product-10 742') || buyer.told.reloads.some(concerned),
+      () => `the event, or the word to load that room anew; told ${JSON.stringify(buyer.told)}`,
+    )
+  })
+
   it('is heard again after a minute, whether it was refused or sent away for saying too much', async () => {
     const [hasty, flood] = [page('buyer-4'), page('buyer-5')]
     for (const { joins } of [hasty, flood]) for (let n = 1; n <= 6; n++) await joins(`product:product-${n}`)

@@ -112,16 +112,19 @@ async fn several_rooms_are_joined_and_left_with_one_message_and_those_that_are_c
     let server = Server::default().await;
     server.gateway.set_position(position(7));
     let mut client = server.connect("b1").await;
-    let rooms = json!({ "rooms": ["product:1", "seller:s1", "product:2", "nosuch:1"], "since": null });
+    let rooms = json!({ "rooms": ["product:1", "seller:s1", "product:2", "nosuch:1", "product:1", ""], "since": null });
     assert_eq!(
         client.emit_with_ack("join", rooms).await,
         json!({
-            "success": true, "room": "product:1", "rooms": ["product:1", "product:2"], "refused": ["seller:s1", "nosuch:1"],
+            "success": true, "room": "product:1", "rooms": ["product:1", "product:2"], "refused": ["", "seller:s1", "nosuch:1"],
             "position": position(7).to_string(),
         })
     );
     let one = client.emit_with_ack("join", json!({ "rooms": ["product:3"] })).await;
-    assert_eq!(one, json!({ "success": true, "room": "product:3", "position": position(7).to_string() }));
+    assert_eq!(
+        one,
+        json!({ "success": true, "room": "product:3", "rooms": ["product:3"], "position": position(7).to_string() })
+    );
     let none = client.emit_with_ack("join", json!({ "rooms": ["seller:s1", "nosuch:1"] })).await;
     assert_eq!(none, json!({ "success": false, "error": "there is no room \"seller:s1\" that you may join" }));
 
@@ -160,7 +163,7 @@ async fn malformed_messages_are_answered_with_what_is_wrong_and_harm_nobody() {
         (r#"["join",{"room":""}]"#, "room: expected a name of 1 to 256 bytes"),
         (r#"["join",{"room":"product:1\u0000"}]"#, "room: expected a name of 1 to 256 bytes"),
         (r#"["join",{"rooms":"product:1"}]"#, "rooms: expected an array of strings, found a string"),
-        (r#"["join",{"rooms":["product:1",2]}]"#, "rooms: expected a string, found a number"),
+        (r#"["join",{"rooms":["product:1",2]}]"#, "rooms: expected strings, found a number"),
         (r#"["join",{"rooms":[]}]"#, "rooms: expected 1 to 2 rooms, found 0"),
         (r#"["leave",{"rooms":["product:1","product:2","product:3"]}]"#, "rooms: expected 1 to 2 rooms, found 3"),
         (r#"["join",{"room":"product:1","rooms":["product:1"]}]"#, "found both"),
