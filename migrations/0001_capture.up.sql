@@ -259,39 +259,47 @@ end
 $$;
 revoke all on function rowcast.takes_changes(regclass) from public;
 
--- True unless what happened to a row later has been captured already; else an error.
+-- Notes in the setting rowcast.within, until the transaction ends, which version of a row was replaced within a trigger; of very
+-- many only that they are.
+create function rowcast.note_within(relation regclass, replaced tid) returns void
+language plpgsql strict
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  most  constant integer := 200 * 1024;  -- characters, about 10,000 versions: they are copied for each that is added
+  noted constant text := coalesce(current_setting('rowcast.within', true), '');
+begin
+  if noted <> '*' then
+    perform set_config('rowcast.within', case when length(noted) < most then format('%s%s%s;', noted, relation::oid, replaced) else '*' end, true);
+  end if;
+end
+$$;
+revoke all on function rowcast.note_within(regclass, tid) from public;
+
+-- Whether this version of a row was replaced within a trigger, and that has been captured already.
 --
 -- What a table's own triggers write to it is captured at the end of their own statement: before what the statement that called
--- them did to rows whose turn comes later. The order of such a row's changes is lost then. The row is not there any more as it
--- was written, and of the latest changes of this transaction one begins with what it was then. Where there are too many to look
--- at, or the row can't be looked for, the change counts as lost or as in order.
-create function rowcast.in_order(relation regclass, place tid, number bigint, image json) returns boolean
+-- them did to rows whose turn comes later. The order of such a row's changes is lost then. What foreign keys' actions do is
+-- captured in its turn. Where very many were replaced, a version counts if it isn't there any more.
+create function rowcast.replaced_within(relation regclass, version tid) returns boolean
 language plpgsql strict
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
 declare
-  most     constant integer := 1000;
+  noted    constant text := coalesce(current_setting('rowcast.within', true), '');
   is_there boolean;
 begin
-  begin
-    execute format('select exists (select from only %s where ctid = $1)', relation) into is_there using place;
-  exception when insufficient_privilege or serialization_failure then
-    return true;
-  end;
-  if is_there then
-    return true;
+  if noted <> '*' then
+    return strpos(';' || noted, format(';%s%s;', relation::oid, version)) > 0;
   end if;
-  if exists (select from rowcast.change c
-             where c.id >= number - most and c.id < number and c.xid = pg_current_xact_id()
-               and c.op in ('U', 'D') and c.old::text = image::text)
-     or exists (select from rowcast.change c where c.xid = pg_current_xact_id() and c.id < number - most) then
-    raise exception 'a trigger of % changed the row again, before this change of it was captured', relation;
-  end if;
-  return true;
+  execute format('select exists (select from only %s where ctid = $1)', relation) into is_there using version;
+  return not is_there;
+exception when insufficient_privilege or serialization_failure then
+  return false;
 end
 $$;
-revoke all on function rowcast.in_order(regclass, tid, bigint, json) from public;
+revoke all on function rowcast.replaced_within(regclass, tid) from public;
 
 -- The capture trigger's function.
 --
@@ -314,8 +322,8 @@ revoke all on function rowcast.in_order(regclass, tid, bigint, json) from public
 --
 -- Its trigger is called _rowcast_capture: Postgres fires row triggers in the order of their names, and what one of the
 -- application's makes of the same row has to come after what fired it. Where one of them has written to a row whose turn comes
--- only now, the row has an xmax (as one that was locked before has), and something was captured within a trigger, which the
--- setting rowcast.within notes until the transaction ends; then rowcast.in_order() looks closer.
+-- only now, the row has an xmax (as one that was locked before has), and rowcast.replaced_within() knows of it: the change is
+-- counted as lost.
 --
 -- Arguments: the constant payload of its NOTIFY; and where not all columns are captured, or the table is partitioned, what
 -- rowcast.chosen() takes.
@@ -371,11 +379,12 @@ begin
       if not rowcast.takes_changes('rowcast.change'::regclass) then
         perform rowcast.look_at_log('rowcast.change');  -- says why
       end if;
-      if new.xmax <> '0'::xid and current_setting('rowcast.within', true) = 'true' then
-        perform rowcast.in_order(tg_relid, new.ctid, captured.f3, captured.f2);
+      if new.xmax <> '0'::xid and current_setting('rowcast.within', true) <> ''
+         and rowcast.replaced_within(tg_relid, new.ctid) then
+        raise exception 'a trigger of %.% changed the row again before its turn', tg_table_schema, tg_table_name;
       end if;
       if pg_trigger_depth() > 1 then
-        perform set_config('rowcast.within', 'true', true);
+        perform rowcast.note_within(tg_relid, old.ctid);
       end if;
       if pg_column_size(captured.f1) > largest or pg_column_size(captured.f2) > largest then
         raise exception 'a row of %.% is larger than 256 MB', tg_table_schema, tg_table_name;

@@ -43,20 +43,23 @@ export class Rowcast {
   readonly #touched = new Set<string>()
   /** To be called once a room has been entered. */
   readonly #live = new Map<string, (() => void)[]>()
-  /** Rooms that we have been in since `join`. */
+  /** Rooms that we have been in since `join`, and may be in. */
   readonly #entered = new Set<string>()
+  /** Rooms that we had been in, and were then not let into any more. */
+  readonly #barred = new Set<string>()
   /** Those of them that we are in on this connection. */
   readonly #here = new Set<string>()
   readonly #hearers = new Map<string, Set<Hear<never>>>()
   readonly #seen = new Set<string>()
   /** Of the last event, and of nothing else: see "Position and resume" in docs/frontend.md. */
   #position: string | undefined
-  /** Rooms whose missed events are still to come. Until then the position stays where it is, so that nothing is skipped
-   *  if the connection ends before. */
+  /** Rooms that we had been in before this connection, until what was missed in them has come, or is to be loaded anew. Until
+   *  then the position stays where it is, so that nothing is skipped if the connection ends before. */
   readonly #behind = new Set<string>()
-  #connectedBefore = false
   /** A message of ours waits for its answer, or the server doesn't hear us for a while: what is touched meanwhile waits. */
   #silent = false
+  /** Grows with each connection: answers to what was asked on a former one are none. */
+  #connections = 0
   #closed = false
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -88,7 +91,8 @@ export class Rowcast {
     })
     this.#socket.on('rowcast:resumed', ({ rooms }) => this.#caughtUp(rooms))
     this.#socket.on('rowcast:resync', (resync) => {
-      this.#caughtUp(resync.rooms ?? [...this.#behind])
+      // Rooms that we have yet to enter again are answered by themselves.
+      this.#caughtUp(resync.rooms ?? [...this.#behind].filter((room) => this.#here.has(room)))
       if (this.#behind.size === 0) this.#position = resync.position ?? undefined // the former is good no more
       this.#seen.clear() // of another past, the same ids may be of other events
       options.reload(resync)
@@ -113,7 +117,7 @@ export class Rowcast {
 
   leave(room: string): void {
     this.#live.delete(room)
-    for (const rooms of [this.#entered, this.#here, this.#behind]) rooms.delete(room)
+    for (const rooms of [this.#entered, this.#barred, this.#here, this.#behind]) rooms.delete(room)
     if (this.#rooms.delete(room)) this.#touch(room)
   }
 
@@ -130,14 +134,14 @@ export class Rowcast {
   }
 
   #connected(): void {
-    if (this.#position !== undefined) this.#entered.forEach((room) => this.#behind.add(room))
-    // The connection ended before any event told where we stand.
-    else if (this.#connectedBefore) this.#options.reload(unknown())
-    if (!this.#connectedBefore) this.#options.connected?.()
-    this.#connectedBefore = true
-    this.#touched.clear() // nobody is in any of them
+    this.#connections += 1
+    this.#entered.forEach((room) => this.#behind.add(room))
+    this.#touched.clear() // we are in none of them
     this.#rooms.forEach((room) => this.#touched.add(room))
     this.#tell()
+    if (this.#connections === 1) this.#options.connected?.()
+    // The connection ended before any event told where we stand.
+    else if (this.#position === undefined) this.#options.reload(unknown())
   }
 
   /** What a page does at once is told with one message. */
@@ -155,9 +159,11 @@ export class Rowcast {
     const behind = next((room) => this.#behind.has(room))
     const fresh = next((room) => this.#rooms.has(room) && !this.#behind.has(room))
     const answered = (rooms: string[], then: (answer: RoomAnswer | Refused) => void) => {
+      const connection = this.#connections
       rooms.forEach((room) => this.#touched.delete(room))
       this.#silent = true
       return (answer: RoomAnswer | Refused) => {
+        if (connection !== this.#connections) return
         if (!answer.success && answer.retryAfter !== undefined) {
           rooms.forEach((room) => this.#touched.add(room))
           this.#later(answer.retryAfter, () => {
@@ -167,15 +173,18 @@ export class Rowcast {
           return
         }
         this.#silent = false
-        then(answer)
-        this.#tell()
+        try {
+          then(answer)
+        } finally {
+          this.#tell() // also where the page's code fails
+        }
       }
     }
     if (left.length > 0) this.#socket.emit('leave', { rooms: left }, answered(left, () => {}))
     else if (behind.length > 0) {
       // What was missed of a room that we had been in comes before what is new.
-      const payload = { rooms: behind, since: this.#position ?? null }
-      this.#socket.emit('join', payload, answered(behind, (answer) => this.#entering(behind, answer, true)))
+      const since = this.#position ?? null
+      this.#socket.emit('join', { rooms: behind, since }, answered(behind, (answer) => this.#entering(behind, answer, since !== null)))
     } else if (fresh.length > 0) {
       this.#socket.emit('join', { rooms: fresh }, answered(fresh, (answer) => this.#entering(fresh, answer, false)))
     }
@@ -183,23 +192,26 @@ export class Rowcast {
 
   #entering(rooms: string[], answer: RoomAnswer | Refused, resumed: boolean): void {
     const refused = new Set(answer.success ? answer.refused : rooms)
-    this.#caughtUp([...refused])
-    for (const room of refused) {
-      this.#live.delete(room)
-      this.#options.refused(room, answer.success ? 'you may not join it' : answer.error)
-    }
-    if (!answer.success) return
-    this.#position ??= answer.position ?? undefined
     const entered = rooms.filter((room) => !refused.has(room) && this.#rooms.has(room))
-    const again = entered.filter((room) => this.#entered.has(room) && !this.#here.has(room))
-    if (!resumed && again.length > 0) this.#options.reload({ ...unknown(), rooms: again })
+    // What the page shows of these is of before.
+    const old = resumed ? [] : entered.filter((room) => this.#behind.has(room) || this.#barred.has(room))
+    const calls: (() => void)[] = []
     for (const room of entered) {
       this.#entered.add(room)
       this.#here.add(room)
-      const live = this.#live.get(room) ?? []
+      this.#barred.delete(room)
+      calls.push(...(this.#live.get(room) ?? []))
       this.#live.delete(room)
-      live.forEach((call) => call())
     }
+    for (const room of refused) {
+      if (this.#entered.delete(room)) this.#barred.add(room)
+      this.#live.delete(room)
+    }
+    this.#caughtUp([...refused, ...old])
+    if (answer.success && this.#behind.size === 0) this.#position ??= answer.position ?? undefined
+    refused.forEach((room) => this.#options.refused(room, answer.success ? 'you may not join it' : answer.error))
+    if (old.length > 0) this.#options.reload({ ...unknown(), rooms: old })
+    calls.forEach((call) => call())
   }
 
   #later(seconds: number, call: () => void): void {

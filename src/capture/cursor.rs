@@ -64,7 +64,7 @@ const START_ANEW: &str = "select rowcast.start_anew($1 * interval '1 second')::t
 
 /// How long this waits for the log to be free, at first and in the end. Writers wait as long.
 const LOG_PATIENCE_FIRST: Duration = Duration::from_millis(20);
-const LOG_PATIENCE_LAST: Duration = Duration::from_secs(1);
+const LOG_PATIENCE_LAST: Duration = Duration::from_millis(200);
 
 /// Whoever stands before a loss can't be told all that happened since.
 const FORGET_THE_PAST: &str = "
@@ -210,6 +210,9 @@ impl Cursor {
         let claimed = client.query_typed_one(CLAIM, &parameters).await?;
         let (generation, mut era): (i64, i32) = (claimed.try_get(0)?, claimed.try_get(1)?);
         failpoint::hit(Failpoint::Claimed)?;
+        if !restored {
+            memory.waited_for_log = None;
+        }
 
         let mut progress = stored.progress;
         let mut repeats = HashSet::new();

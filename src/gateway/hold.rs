@@ -107,10 +107,12 @@ impl Hold {
     /// The client has left these rooms: what it missed there needn't be told. Of what a client is in there is a limit, and so
     /// of what waits for it here.
     pub fn forget(&self, left: &[Room]) {
-        if let Some(missed) = &mut self.state().missed {
+        let mut state = self.state();
+        if let Some(missed) = &mut state.missed {
             let left: HashSet<&Room> = left.iter().collect();
             missed.rooms.retain(|room| !left.contains(room));
         }
+        state.missed.take_if(|missed| missed.rooms.is_empty());
     }
 
     /// Where the client stood when live events began to wait: none that waits lies before.
@@ -180,6 +182,7 @@ impl Hold {
 impl State {
     fn reload(&mut self, reason: &str) {
         self.reload = Some(reason.to_owned());
+        self.began_at = None; // perhaps of a past that is no more
         self.queue = VecDeque::new();
         self.bytes = 0;
     }

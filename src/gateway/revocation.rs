@@ -467,6 +467,7 @@ impl Shared {
         let left: Vec<Room> = present.iter().filter(|room| !self.policy.may_join(now, room)).cloned().collect();
         if !left.is_empty() {
             self.rooms.leave(&session.member, &left);
+            session.hold.forget(&left);
             // What waits for the client was made for the rooms that it was in.
             session.hold.reload("what you may hear has changed");
         }

@@ -39,7 +39,7 @@ async fn a_row_that_a_trigger_of_its_table_changed_before_its_turn_is_loud_and_w
     viewer.emit_with_ack("join:product", json!({ "productId": "product-2" })).await;
     database
         .run(
-            "create function bundle() returns trigger language plpgsql as
+            "create function bundle() returns trigger language plpgsql set timezone = 'America/New_York' as
              'begin update products set stock = 0 where id = ''product-2''; return null; end';
              create trigger bundle after update on products for each row
              when (pg_trigger_depth() = 0 and new.id = 'product-1' and new.stock = 9) execute function bundle()",
