@@ -15,7 +15,6 @@ end
 $$;
 begin;
 set local client_min_messages = warning;
-select rowcast.unwatch(relation) from rowcast.watched;
 drop schema rowcast cascade;
 commit;
 reset lock_timeout;

@@ -139,7 +139,7 @@ language sql immutable strict
 as $$ select replace(replace(content::text, mark || 'u', '\u'), mark || 'b', '\\')::json $$;
 revoke all on function rowcast.unmasked(json, text) from public;
 
--- The same of a row that may hold what Postgres can't take apart, such as \u0000, though a column of type json may hold it. So
+-- What rowcast.chosen() makes of a row that may hold what Postgres can't take apart, such as \u0000, though a column of type json may hold it. So
 -- each escape is given another form while the row is in pieces.
 create function rowcast.chosen_of_escaped(row_content json, arguments text[]) returns json
 language plpgsql stable strict

@@ -218,7 +218,7 @@ impl Migrator {
         .await
     }
 
-    /// The tables that inherit from a table and are not watched: none of its rows, and of no trigger of its.
+    /// The tables that inherit from a table and are not watched themselves: their rows call none of its triggers.
     pub async fn heirs(&mut self, table: &str) -> Result<Vec<String>, Error> {
         let heirs = "with recursive heir (relation) as (
                select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent = to_regclass($1)

@@ -22,10 +22,11 @@ impl Gateway {
 
     /// Tells every client to load anew what it shows.
     pub fn resync(&self, reason: &str) {
+        let position = self.shared.position();
         for client in self.shared.rooms.everyone() {
             if !client.session.hold.reload(reason) {
                 self.shared.note(&client.session, What::resync(reason));
-                self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[], position: self.shared.position() });
+                self.shared.send(&client, RESYNC, &Resync { reason, rooms: &[], position });
             }
         }
     }

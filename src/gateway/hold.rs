@@ -95,11 +95,8 @@ impl Hold {
     }
 
     /// From now on live events wait until the client is told to load anew. True as for [`Hold::begin`].
-    pub fn begin_anew(&self, reason: &str, position: impl FnOnce() -> Option<Position>) -> bool {
+    pub fn begin_anew(&self, reason: &str) -> bool {
         let mut state = self.state();
-        if !state.held {
-            state.began_at = position();
-        }
         state.reload(reason);
         !std::mem::replace(&mut state.held, true)
     }
@@ -261,6 +258,32 @@ mod tests {
         let mut both = missed("a", 9);
         both.merge(Missed { since: Position { system: 5, database: 2, seen: Seen::below(100) }, ..missed("b", 1) });
         assert_eq!(both.since.seen, Seen::below(0));
+    }
+
+    #[test]
+    fn where_the_client_stood_when_it_began_stays_until_it_loads_anew() {
+        let (hold, at) = (Hold::default(), |xmin| move || Some(missed("a", xmin).since));
+        hold.begin(missed("a", 5), at(7));
+        hold.begin(missed("b", 5), at(9));
+        assert_eq!(hold.began_at(), at(7)(), "what waits may lie before 9");
+        hold.reload("another database has taken over");
+        assert_eq!(hold.began_at(), None);
+        rest(&hold);
+        hold.begin(missed("a", 5), at(11));
+        assert_eq!(hold.began_at(), at(11)());
+    }
+
+    #[test]
+    fn rooms_that_were_left_are_not_replayed_and_without_any_nothing_is() {
+        let hold = Hold::default();
+        hold.begin(missed("a", 9), || None);
+        hold.begin(missed("b", 8), || None);
+        hold.forget(&missed("a", 0).rooms);
+        assert!(matches!(hold.next(), Next::Replay(left) if left == missed("b", 8)));
+        hold.begin(missed("c", 7), || None);
+        hold.keep(|| event("1"));
+        hold.forget(&missed("c", 0).rooms);
+        assert_eq!(rest(&hold), ["1"]);
     }
 
     #[test]

@@ -309,11 +309,11 @@ fn join(
     let signed_in = session.sign_in_lock().read().expect("no panic under the lock");
     let (rooms, closed): (Vec<Room>, Vec<Room>) =
         rooms.into_iter().partition(|room| shared.policy.may_join(&signed_in.identity, room));
-    refused.extend(closed.iter().map(Room::to_string));
-    // Who names many would push what others did out of the journal.
-    for room in refused.iter().take(REFUSED_NOTED) {
-        shared.note(session, What::Refused { room: room.clone() });
+    // Who names many would push what others did out of the journal; and what can be no room's name may be of any length.
+    for room in closed.iter().take(REFUSED_NOTED) {
+        shared.note(session, What::Refused { room: room.to_string() });
     }
+    refused.extend(closed.iter().map(Room::to_string));
     if rooms.is_empty() {
         return Err(match refused.first() {
             Some(room) => format!("there is no room {room:?} that you may join"),
@@ -327,7 +327,7 @@ fn join(
             None => false,
             Some(Ok(since)) => session.hold.begin(Missed { rooms: rooms.clone(), since: *since }, || shared.position()),
             // As with `auth.since`: whoever comes with a position that can't be read loads anew, and hears what is new.
-            Some(Err(error)) => session.hold.begin_anew(&format!("since: {error}"), || shared.position()),
+            Some(Err(error)) => session.hold.begin_anew(&format!("since: {error}")),
         };
     };
     shared.rooms.join(&session.member, &rooms, shared.max_rooms, begin).map_err(|error| error.to_string())?;

@@ -7,13 +7,12 @@ use super::{cli::Files, shelf};
 use crate::support::{
     client::Client,
     command::rowcast,
-    database::Database,
+    database::{Database, LOST},
     eventually,
     service::{Process, Service, connect},
 };
 
 const LOGGED: &str = "select count(*) from rowcast.change";
-const LOST: &str = "select case when is_called then last_value else 0 end from rowcast.loss";
 
 /// A table `things`, captured by statement; its columns have names that mean something where it is captured.
 async fn stage() -> Database {

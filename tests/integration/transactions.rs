@@ -4,7 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{database::Database, eventually, roles, server::Server, service::Service};
+use crate::support::{
+    database::{Database, LOST},
+    eventually, roles,
+    server::Server,
+    service::Service,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_statement_under_a_savepoint_that_is_rolled_back_is_not_captured() {
@@ -27,8 +32,6 @@ async fn a_statement_under_a_savepoint_that_is_rolled_back_is_not_captured() {
     let fails = "update products set price = 'no number' where id = 'product-1'";
     database.client.batch_execute(fails).await.expect_err("a statement that fails by itself still fails");
 }
-
-const LOST: &str = "select case when is_called then last_value else 0 end from rowcast.loss";
 
 /// Postgres calls capture for the inner statement before it does for the rows of the outer one that are still to come.
 #[tokio::test(flavor = "multi_thread")]

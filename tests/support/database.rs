@@ -15,6 +15,8 @@ use tokio_postgres::{Client, NoTls, Row, types::ToSql};
 
 pub const SCHEMA: &str = include_str!("../../examples/marketplace/schema.sql");
 pub const SEED: &str = include_str!("../../examples/marketplace/seed.sql");
+/// How many changes capture had to let go.
+pub const LOST: &str = "select case when is_called then last_value else 0 end from rowcast.loss";
 
 /// Dropped at the end of its test, on success and on failure.
 pub struct Database {
